@@ -1,0 +1,1 @@
+//! Reads Docker's container logs into an RFC 5424 file and JSON records.

@@ -1,0 +1,1 @@
+//! Tails log files and delivers them to the master over mutual TLS.

@@ -1,0 +1,1 @@
+//! Receives syslog over mutual TLS and keeps it per worker.

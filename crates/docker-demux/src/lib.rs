@@ -1,0 +1,1 @@
+//! Docker's log streams and json-file entries, turned into lines.

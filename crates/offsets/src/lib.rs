@@ -1,0 +1,1 @@
+//! Durable checkpoints on SQLite, and the planned append.

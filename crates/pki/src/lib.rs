@@ -1,0 +1,1 @@
+//! CA, certificates, peer identity, registry and the TLS configurations made from them.

@@ -1,0 +1,1 @@
+//! Dedupe window, back-off and token bucket with the clock as an argument.

@@ -1,0 +1,1 @@
+//! Parse and format syslog messages (RFC 5424), and the DECNET record made from them.

@@ -1,0 +1,1 @@
+//! What every program needs once: configuration, logging, metrics, status, signals, exit codes.

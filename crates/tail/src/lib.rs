@@ -1,0 +1,1 @@
+//! Follow a file through rotation, copytruncate and restart.

@@ -1,0 +1,1 @@
+//! Plays DECNET services at a set rate, hostile bytes included.

@@ -1,1 +1,21 @@
-//! A local swarm: one master, two workers, decoys; and the end-to-end tests.
+//! A local swarm of real programs: one master, workers with collector and forwarder, decoys in containers.
+//!
+//! It starts, kills and questions processes as an operator would, through their commands and files, and holds no code
+//! of theirs. The `logferry-swarm` command shows it (`demo`); the end-to-end tests stand on it.
+
+mod check;
+mod child;
+pub mod demo;
+mod docker;
+mod master;
+mod programs;
+mod wait;
+mod worker;
+
+pub use check::{Interleaving, container_lines, interleaving, merged_lines, unwrap_line};
+pub use child::Child;
+pub use docker::{Container, ContainerSpec, Daemon, Image};
+pub use master::Master;
+pub use programs::Programs;
+pub use wait::until;
+pub use worker::{Worker, WorkerSpec};

@@ -1,0 +1,48 @@
+//! The checker must be able to say no.
+
+use super::*;
+
+fn lines(words: &[&str]) -> Vec<Vec<u8>> {
+    words.iter().map(|w| w.as_bytes().to_vec()).collect()
+}
+
+fn sources() -> Vec<(String, Vec<Vec<u8>>)> {
+    vec![
+        ("a".to_owned(), lines(&["a1", "a2", "a2"])),
+        ("b".to_owned(), lines(&["b1"])),
+    ]
+}
+
+#[test]
+fn accepts_any_interleaving() {
+    assert!(interleaving(&lines(&["a1", "b1", "a2", "a2"]), &sources()).is_exact());
+    assert!(interleaving(&lines(&["a1", "a2", "a2", "b1"]), &sources()).is_exact());
+}
+
+#[test]
+fn counts_lost_repeated_and_foreign_lines() {
+    assert_eq!(
+        interleaving(&lines(&["a2", "b1", "a2"]), &sources()).lost,
+        1
+    );
+    assert_eq!(
+        interleaving(&lines(&["a1", "b1", "a2"]), &sources()).lost,
+        1
+    );
+    assert_eq!(
+        interleaving(&lines(&["a1", "a1", "b1", "a2", "a2"]), &sources()).repeated,
+        1
+    );
+    assert_eq!(
+        interleaving(&lines(&["x", "a1", "b1", "a2", "a2"]), &sources()).foreign,
+        1
+    );
+}
+
+#[test]
+fn takes_the_wrapping_off() {
+    let line = b"<134>1 2026-01-02T03:04:05.000006Z a img - raw [logferry@32473 container=\"a\" id=\"0\" stream=\"stdout\"] a1";
+    assert_eq!(unwrap_line(line), (Some(&b"a"[..]), &b"a1"[..]));
+    let native = b"<134>1 - a x - raw [other@1 container=\"a\"] a1";
+    assert_eq!(unwrap_line(native), (None, &native[..]));
+}

@@ -1,0 +1,170 @@
+//! The master: CA, registry and a listener, in one folder.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+
+use crate::child::Child;
+use crate::programs::Programs;
+use crate::wait::until;
+
+/// A master's folder and its listener.
+#[derive(Debug)]
+pub struct Master {
+    dir: PathBuf,
+    programs: Programs,
+    addr: Option<String>,
+    child: Option<Child>,
+}
+
+impl Master {
+    /// Makes CA and registry below `dir`, and a configuration with both merged outputs.
+    ///
+    /// # Errors
+    /// `init` fails.
+    pub fn init(programs: &Programs, dir: &Path) -> anyhow::Result<Master> {
+        std::fs::create_dir_all(dir)?;
+        let master = Master {
+            dir: dir.to_path_buf(),
+            programs: programs.clone(),
+            addr: None,
+            child: None,
+        };
+        let data = master.data();
+        programs.run(
+            "logferry-listener",
+            &["init", "--data", path(&data)?, "--san", "127.0.0.1"],
+        )?;
+        Ok(master)
+    }
+
+    /// Enrols a worker and gives the folder of its identity.
+    ///
+    /// # Errors
+    /// `enroll` fails.
+    pub fn enroll(&self, name: &str) -> anyhow::Result<PathBuf> {
+        let out = self.dir.join("bundles").join(name);
+        let data = self.data();
+        self.programs.run(
+            "logferry-listener",
+            &["enroll", name, "--data", path(&data)?, "--out", path(&out)?],
+        )?;
+        Ok(out)
+    }
+
+    /// Revokes a worker.
+    ///
+    /// # Errors
+    /// `revoke` fails.
+    pub fn revoke(&self, name: &str) -> anyhow::Result<()> {
+        let data = self.data();
+        self.programs.run(
+            "logferry-listener",
+            &["revoke", name, "--data", path(&data)?],
+        )?;
+        Ok(())
+    }
+
+    /// Starts the listener and waits until it serves: the first time on a free port, later on the same.
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub fn start(&mut self) -> anyhow::Result<()> {
+        let listen = self
+            .addr
+            .clone()
+            .unwrap_or_else(|| "127.0.0.1:0".to_owned());
+        let config = self.config();
+        let text = format!(
+            "listen = \"{listen}\"\ndata = \"{}\"\n[merged]\nlog = \"{}\"\njson = \"{}\"\n",
+            self.data().display(),
+            self.merged_log().display(),
+            self.merged_json().display()
+        );
+        std::fs::write(&config, text).with_context(|| format!("write {}", config.display()))?;
+        let program = self.programs.path("logferry-listener");
+        let args = ["run", "--config", path(&config)?];
+        let mut child = Child::start(&program, args, &[], &self.dir.join("listener.messages"))?;
+        let addr = until("the listener serves", Duration::from_secs(30), || {
+            child.check_alive()?;
+            let status = self.status().ok();
+            Ok(status
+                .and_then(|s| Some(s["listen"].as_str()?.to_owned()))
+                .filter(|a| !a.ends_with(":0")))
+        })?;
+        self.addr = Some(addr);
+        self.child = Some(child);
+        Ok(())
+    }
+
+    /// The listener's status.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn status(&self) -> anyhow::Result<serde_json::Value> {
+        let config = self.config();
+        let text = self.programs.run(
+            "logferry-listener",
+            &["status", "--config", path(&config)?, "--json"],
+        )?;
+        Ok(serde_json::from_str(&text)?)
+    }
+
+    /// Stops the listener in order.
+    ///
+    /// # Errors
+    /// It does not stop.
+    pub fn stop(&mut self) -> anyhow::Result<()> {
+        self.child.take().map_or(Ok(()), |child| {
+            child.stop(Duration::from_secs(30)).map(|_| ())
+        })
+    }
+
+    /// Kills the listener.
+    ///
+    /// # Errors
+    /// It can't be killed.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
+        self.child.take().map_or(Ok(()), Child::kill)
+    }
+
+    /// The running listener.
+    pub fn child(&self) -> Option<&Child> {
+        self.child.as_ref()
+    }
+
+    /// `127.0.0.1:PORT` of the listener.
+    ///
+    /// # Errors
+    /// It was never started.
+    pub fn addr(&self) -> anyhow::Result<&str> {
+        self.addr
+            .as_deref()
+            .context("the listener was never started")
+    }
+
+    /// The data folder.
+    pub fn data(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+
+    /// The merged `.log`.
+    pub fn merged_log(&self) -> PathBuf {
+        self.dir.join("master.log")
+    }
+
+    /// The merged `.json`.
+    pub fn merged_json(&self) -> PathBuf {
+        self.dir.join("master.json")
+    }
+
+    fn config(&self) -> PathBuf {
+        self.dir.join("listener.toml")
+    }
+}
+
+/// A path as a command's argument.
+fn path(path: &Path) -> anyhow::Result<&str> {
+    path.to_str().context("path is not UTF-8")
+}

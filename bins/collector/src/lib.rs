@@ -1,1 +1,3 @@
 //! Reads Docker's container logs into an RFC 5424 file and JSON records.
+
+pub mod source;

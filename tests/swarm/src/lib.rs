@@ -8,6 +8,7 @@ mod child;
 pub mod demo;
 mod docker;
 mod master;
+mod peers;
 mod programs;
 mod wait;
 mod worker;
@@ -16,6 +17,7 @@ pub use check::{Interleaving, container_lines, interleaving, merged_lines, unwra
 pub use child::Child;
 pub use docker::{Container, ContainerSpec, Daemon, Image};
 pub use master::Master;
+pub use peers::{Decnet, Driver, Rsyslog, free_port};
 pub use programs::Programs;
 pub use wait::until;
 pub use worker::{Worker, WorkerSpec};

@@ -15,6 +15,7 @@ pub struct Master {
     dir: PathBuf,
     programs: Programs,
     addr: Option<String>,
+    trust: &'static str,
     child: Option<Child>,
 }
 
@@ -24,19 +25,38 @@ impl Master {
     /// # Errors
     /// `init` fails.
     pub fn init(programs: &Programs, dir: &Path) -> anyhow::Result<Master> {
-        std::fs::create_dir_all(dir)?;
-        let master = Master {
-            dir: dir.to_path_buf(),
-            programs: programs.clone(),
-            addr: None,
-            child: None,
-        };
+        let master = Master::new(programs, dir, "registry")?;
         let data = master.data();
         programs.run(
             "logferry-listener",
             &["init", "--data", path(&data)?, "--san", "127.0.0.1"],
         )?;
         Ok(master)
+    }
+
+    /// Takes over a CA, master identity and workers that DECNET made, and trusts any certificate of that CA.
+    ///
+    /// # Errors
+    /// `import` fails.
+    pub fn import(programs: &Programs, dir: &Path, ca: &Path) -> anyhow::Result<Master> {
+        let master = Master::new(programs, dir, "ca")?;
+        let data = master.data();
+        programs.run(
+            "logferry-listener",
+            &["import", "--ca-dir", path(ca)?, "--data", path(&data)?],
+        )?;
+        Ok(master)
+    }
+
+    fn new(programs: &Programs, dir: &Path, trust: &'static str) -> anyhow::Result<Master> {
+        std::fs::create_dir_all(dir)?;
+        Ok(Master {
+            dir: dir.to_path_buf(),
+            programs: programs.clone(),
+            addr: None,
+            trust,
+            child: None,
+        })
     }
 
     /// Enrols a worker and gives the folder of its identity.
@@ -77,8 +97,9 @@ impl Master {
             .unwrap_or_else(|| "127.0.0.1:0".to_owned());
         let config = self.config();
         let text = format!(
-            "listen = \"{listen}\"\ndata = \"{}\"\n[merged]\nlog = \"{}\"\njson = \"{}\"\n",
+            "listen = \"{listen}\"\ndata = \"{}\"\ntrust = \"{}\"\n[merged]\nlog = \"{}\"\njson = \"{}\"\n",
             self.data().display(),
+            self.trust,
             self.merged_log().display(),
             self.merged_json().display()
         );

@@ -1,0 +1,10 @@
+//! End-to-end tests: real programs, real TLS, a real Docker daemon, real peers.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that can't go on says so by a panic"
+)]
+
+mod containers;
+mod faults;
+mod peers;
+mod support;

@@ -68,7 +68,11 @@ impl Daemon {
             .context("the machine's daemon is not ours to start")?;
         let path = |name: &str| own.dir.join(name).display().to_string();
         let namespace = format!("logferry-test-{}", std::process::id());
+        // The machine's own configuration file would collide with these flags.
+        std::fs::write(own.dir.join("daemon.json"), "{}")?;
         let args = [
+            "--config-file".to_owned(),
+            path("daemon.json"),
             "--data-root".to_owned(),
             path("data"),
             "--exec-root".to_owned(),
@@ -81,6 +85,7 @@ impl Daemon {
             namespace.clone(),
             "--containerd-plugins-namespace".to_owned(),
             format!("{namespace}-plugins"),
+            "--storage-driver=vfs".to_owned(),
             "--bridge=none".to_owned(),
             "--iptables=false".to_owned(),
             "--ip-forward=false".to_owned(),
@@ -269,7 +274,8 @@ impl ContainerSpec {
             name: name.to_owned(),
             labels: vec!["logferry.test=true".to_owned()],
             driver: "json-file".to_owned(),
-            log_options: Vec::new(),
+            // Said out loud, since the daemon's configuration may say otherwise.
+            log_options: vec!["max-size=-1".to_owned(), "max-file=1".to_owned()],
             tty: false,
             args: args.iter().map(|a| (*a).to_owned()).collect(),
         }

@@ -4,6 +4,7 @@
     reason = "a test that can't go on says so by a panic"
 )]
 
+mod bad_input;
 mod containers;
 mod faults;
 mod peers;

@@ -1,0 +1,432 @@
+//! TLS on the listener's side: one configuration per connection, made from files that may change under way.
+
+use std::collections::HashSet;
+use std::convert::Infallible;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, SystemTime};
+
+use arc_swap::ArcSwap;
+use rustls::ServerConfig;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{
+    Acceptor, NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier,
+};
+use rustls::sign::SingleCertAndKey;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::server::TlsStream;
+use x509_parser::prelude::{CertificateRevocationList, FromDer};
+
+use crate::ALPN_ACKNOWLEDGED;
+use crate::authority::CaFiles;
+use crate::files::{self, FileError};
+use crate::fingerprint::hex;
+use crate::gate::{Gate, Judge};
+use crate::identity::{Identity, IdentityError};
+use crate::peer::{self, Peer, system_time};
+use crate::refusal::Refusal;
+use crate::registry::RegistryError;
+use crate::reload::Watched;
+use crate::watch::RegistryWatch;
+
+/// Whose certificates are served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trust {
+    /// Only those that the registry has as active.
+    Registry,
+    /// Any certificate of the CA with a worker's name in it, unless the registry says it is revoked. What
+    /// DECNET does, and what a DECNET CA directory needs that was never imported.
+    Ca,
+}
+
+/// What the two ends speak, chosen by ALPN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Mode {
+    /// RFC 5425 and nothing else.
+    Plain,
+    /// `logferry/1`. The registry was not asked yet: the session does so with [`ServerTls::recheck`] and
+    /// refuses in its own words.
+    Acknowledged,
+}
+
+/// A connection whose peer is known.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Accepted<IO> {
+    /// The connection.
+    pub stream: TlsStream<IO>,
+    /// Whose it is.
+    pub peer: Peer,
+    /// What it speaks.
+    pub mode: Mode,
+}
+
+/// When something in use stops being valid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Expiry {
+    /// The file.
+    pub path: PathBuf,
+    /// Its last valid second.
+    pub not_after: SystemTime,
+}
+
+/// Why the listener's TLS cannot be set up.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServerTlsError {
+    /// A certificate or key file is unusable.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// A file cannot be read.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The CRL is no CRL, not of this CA, or expired.
+    #[error("{}: {what}", path.display())]
+    Crl {
+        /// The CRL file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// The registry is missing or damaged.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// rustls refused the verifier.
+    #[error("cannot verify client certificates: {0}")]
+    Verifier(#[from] VerifierBuilderError),
+}
+
+/// The listener's TLS. Cheap to ask per connection; follows its files and the registry.
+#[derive(Debug)]
+pub struct ServerTls {
+    files: CaFiles,
+    acknowledged: bool,
+    judge: Arc<Judge>,
+    loaded: ArcSwap<Loaded>,
+    watched: Mutex<Watched>,
+    generation: watch::Sender<u64>,
+}
+
+/// What was made of the files.
+#[derive(Debug)]
+struct Loaded {
+    chain: Arc<dyn ClientCertVerifier>,
+    identity: Arc<SingleCertAndKey>,
+    /// Serials that the CRL revokes, lower-case hex.
+    revoked: HashSet<String>,
+    expiries: Vec<Expiry>,
+}
+
+impl ServerTls {
+    /// Loads `DATA/ca/{ca.crt,crl.pem}`, `DATA/ca/master/{ca.crt,worker.crt,worker.key}` and the registry.
+    /// `crl.pem` may be absent; under [`Trust::Ca`] so may the registry.
+    ///
+    /// # Errors
+    /// [`ServerTlsError`] naming the file at fault.
+    pub async fn open(data: &Path, trust: Trust) -> Result<Self, ServerTlsError> {
+        let files = CaFiles::in_data(data);
+        let watched = Watched::new(watched_files(&files));
+        let loaded = Loaded::load(&files, SystemTime::now())?;
+        let registry = match RegistryWatch::open(data).await {
+            Ok(registry) => Some(registry),
+            Err(RegistryError::Missing(_)) if trust == Trust::Ca => None,
+            Err(error) => return Err(error.into()),
+        };
+        let generation = match &registry {
+            Some(registry) => registry.generation(),
+            None => watch::Sender::new(0),
+        };
+        Ok(Self {
+            files,
+            acknowledged: false,
+            judge: Arc::new(Judge { trust, registry }),
+            loaded: ArcSwap::from_pointee(loaded),
+            watched: Mutex::new(watched),
+            generation,
+        })
+    }
+
+    /// Serves ALPN `logferry/1` as [`Mode::Acknowledged`]; without this every client is plain.
+    #[must_use]
+    pub fn with_acknowledged(mut self) -> Self {
+        self.acknowledged = true;
+        self
+    }
+
+    /// Does the handshake and says who is there.
+    ///
+    /// # Errors
+    /// The [`Refusal`], to be logged once with the peer's address. The peer has got its alert.
+    pub async fn accept<IO>(&self, io: IO, limit: Duration) -> Result<Accepted<IO>, Refusal>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+    {
+        match tokio::time::timeout(limit, self.handshake(io)).await {
+            Ok(result) => result,
+            Err(_) => Err(Refusal::Timeout(limit)),
+        }
+    }
+
+    async fn handshake<IO>(&self, io: IO) -> Result<Accepted<IO>, Refusal>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+    {
+        self.refresh().await;
+        let start = LazyConfigAcceptor::new(Acceptor::default(), io)
+            .await
+            .map_err(|error| Refusal::of(&error))?;
+        let mode = self.mode(start.client_hello().alpn().into_iter().flatten());
+        let verdict = Arc::new(OnceLock::new());
+        let config = self.config(mode, Arc::clone(&verdict));
+        let stream = start
+            .into_stream(config)
+            .await
+            .map_err(|error| match verdict.get() {
+                Some(refusal) => refusal.clone(),
+                None => Refusal::of(&error),
+            })?;
+        let leaf = stream
+            .get_ref()
+            .1
+            .peer_certificates()
+            .and_then(<[_]>::first);
+        let peer = peer::peer(leaf.ok_or(Refusal::NoCertificate)?)?;
+        Ok(Accepted { stream, peer, mode })
+    }
+
+    /// The configuration for a client that offers these ALPN identifiers. A client that offers none, or none
+    /// that is known, is plain: rustls would end the handshake if its list had no match.
+    pub fn for_hello(&self, alpn: &[&[u8]]) -> Arc<ServerConfig> {
+        self.config(self.mode(alpn.iter().copied()), Arc::default())
+    }
+
+    /// Whether the certificate of a connected peer still counts. To be asked again whenever
+    /// [`ServerTls::generation`] has moved.
+    ///
+    /// # Errors
+    /// Why it does not.
+    pub fn recheck(&self, peer: &Peer) -> Result<(), Refusal> {
+        if self.loaded.load().revoked.contains(&peer.serial) {
+            return Err(Refusal::Revoked(Some(peer.name.clone())));
+        }
+        self.judge.judge(peer, SystemTime::now())
+    }
+
+    /// A counter that goes up when the registry or the files have changed.
+    pub fn generation(&self) -> watch::Receiver<u64> {
+        self.generation.subscribe()
+    }
+
+    /// Follows registry and files for ever: run it beside the listener, so that a revocation reaches
+    /// connections that are open.
+    pub async fn follow(&self) -> Infallible {
+        let mut ticks = tokio::time::interval(Duration::from_millis(200));
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.refresh().await;
+        }
+    }
+
+    /// Looks once at the registry, and at the files if the last look is a second ago.
+    pub async fn refresh(&self) {
+        if let Some(registry) = &self.judge.registry {
+            registry.look().await;
+        }
+        self.reload();
+    }
+
+    /// What expires when: the CA, the master's certificate, the CRL.
+    pub fn expiries(&self) -> Vec<Expiry> {
+        self.loaded.load().expiries.clone()
+    }
+
+    fn reload(&self) {
+        let mut watched = self
+            .watched
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        if !watched.changed() {
+            return;
+        }
+        match Loaded::load(&self.files, SystemTime::now()) {
+            Ok(loaded) => {
+                self.loaded.store(Arc::new(loaded));
+                self.generation.send_modify(|generation| *generation += 1);
+                tracing::info!(path = %self.files.dir.display(), "certificates loaded again");
+            }
+            Err(error) => {
+                tracing::error!(error = %error, "changed certificates are unusable, the last good ones stay in force");
+            }
+        }
+    }
+
+    fn mode<'a>(&self, mut alpn: impl Iterator<Item = &'a [u8]>) -> Mode {
+        if self.acknowledged && alpn.any(|id| id == ALPN_ACKNOWLEDGED) {
+            Mode::Acknowledged
+        } else {
+            Mode::Plain
+        }
+    }
+
+    fn config(&self, mode: Mode, verdict: Arc<OnceLock<Refusal>>) -> Arc<ServerConfig> {
+        let loaded = self.loaded.load();
+        let gate = Gate {
+            chain: Arc::clone(&loaded.chain),
+            judge: Arc::clone(&self.judge),
+            strict: mode == Mode::Plain,
+            verdict,
+        };
+        let mut config = ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(VERSIONS)
+            .expect("aws-lc-rs has suites for TLS 1.2 and 1.3")
+            .with_client_cert_verifier(Arc::new(gate))
+            .with_cert_resolver(loaded.identity.clone());
+        // An unread ticket makes the close of a client that only writes lose its last data (RFC 8446 §4.6.1
+        // meets TCP), and a resumed session would pass by the registry.
+        config.send_tls13_tickets = 0;
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        // RFC 9662 §6: no early data.
+        config.max_early_data_size = 0;
+        if mode == Mode::Acknowledged {
+            config.alpn_protocols = vec![ALPN_ACKNOWLEDGED.to_vec()];
+        }
+        Arc::new(config)
+    }
+}
+
+impl Loaded {
+    fn load(files: &CaFiles, now: SystemTime) -> Result<Self, ServerTlsError> {
+        let master = files.master();
+        let (certificate, key) = (master.join("worker.crt"), master.join("worker.key"));
+        let identity = Identity::from_files(&files.certificate(), &certificate, &key, now)?;
+        let mut expiries = vec![Expiry {
+            path: certificate,
+            not_after: identity.not_after(),
+        }];
+        for anchor in identity
+            .anchors
+            .iter()
+            .filter_map(|anchor| peer::parse(anchor).ok())
+        {
+            expiries.push(Expiry {
+                path: files.certificate(),
+                not_after: system_time(&anchor.validity().not_after),
+            });
+        }
+        let mut builder =
+            WebPkiClientVerifier::builder_with_provider(Arc::clone(&identity.roots), provider());
+        let mut revoked = HashSet::new();
+        if let Some(pem) = files::read_if_there(&files.crl())? {
+            let crls = crls(&files.crl(), &pem)?;
+            for crl in &crls {
+                let next_update =
+                    read_crl(&files.crl(), crl, &identity.anchors, now, &mut revoked)?;
+                expiries.push(Expiry {
+                    path: files.crl(),
+                    not_after: next_update,
+                });
+            }
+            // Fail closed when it runs out (RFC 5280 §6.3.3); `expiries` is there to warn before.
+            builder = builder
+                .with_crls(crls)
+                .only_check_end_entity_revocation()
+                .enforce_revocation_expiration();
+        }
+        let identity = Arc::new(SingleCertAndKey::from(identity.key));
+        Ok(Self {
+            chain: builder.build()?,
+            identity,
+            revoked,
+            expiries,
+        })
+    }
+}
+
+/// The cryptography of every configuration here, named explicitly: no process-wide default is relied upon.
+pub(crate) fn provider() -> Arc<CryptoProvider> {
+    static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
+    Arc::clone(PROVIDER.get_or_init(|| Arc::new(aws_lc_rs::default_provider())))
+}
+
+/// TLS 1.3 is preferred, 1.2 the floor (RFC 9662 §4).
+pub(crate) const VERSIONS: &[&rustls::SupportedProtocolVersion] =
+    &[&rustls::version::TLS13, &rustls::version::TLS12];
+
+fn watched_files(files: &CaFiles) -> Vec<PathBuf> {
+    let master = files.master();
+    vec![
+        files.certificate(),
+        master.join("worker.crt"),
+        master.join("worker.key"),
+        files.crl(),
+    ]
+}
+
+fn crls(
+    path: &Path,
+    pem: &[u8],
+) -> Result<Vec<CertificateRevocationListDer<'static>>, ServerTlsError> {
+    let found: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(pem).collect();
+    match found {
+        Ok(found) if !found.is_empty() => Ok(found),
+        _ => Err(ServerTlsError::Crl {
+            path: path.to_owned(),
+            what: "holds no PEM CRL",
+        }),
+    }
+}
+
+/// Checks that a CRL is one of our CA's and current, and notes what it revokes.
+fn read_crl(
+    path: &Path,
+    der: &[u8],
+    anchors: &[CertificateDer<'_>],
+    now: SystemTime,
+    revoked: &mut HashSet<String>,
+) -> Result<SystemTime, ServerTlsError> {
+    let fail = |what| ServerTlsError::Crl {
+        path: path.to_owned(),
+        what,
+    };
+    let (_, crl) =
+        CertificateRevocationList::from_der(der).map_err(|_| fail("holds a malformed CRL"))?;
+    let ours = anchors
+        .iter()
+        .filter_map(|anchor| peer::parse(anchor).ok())
+        .any(|anchor| {
+            anchor.subject().as_raw() == crl.issuer().as_raw()
+                && crl.verify_signature(anchor.public_key()).is_ok()
+        });
+    if !ours {
+        return Err(fail("the CRL is not signed by this CA"));
+    }
+    let next_update = crl.next_update().map(|time| system_time(&time));
+    let next_update = next_update.ok_or_else(|| fail("the CRL has no nextUpdate"))?;
+    if next_update < now {
+        return Err(fail("the CRL has expired"));
+    }
+    revoked.extend(
+        crl.iter_revoked_certificates()
+            .map(|entry| hex(entry.raw_serial())),
+    );
+    Ok(next_update)
+}
+
+/// So that `?` works on IO errors of callers that wrap a handshake of their own.
+impl From<io::Error> for Refusal {
+    fn from(error: io::Error) -> Self {
+        Self::of(&error)
+    }
+}
+
+#[cfg(test)]
+mod tests;

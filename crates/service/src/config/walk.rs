@@ -4,8 +4,10 @@
 //! a wildcard that answers whatever type is asked for, until a pass succeeds. Derived structures announce their key
 //! lists, which is how unknown keys are found.
 
+mod wild;
+
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
@@ -17,6 +19,7 @@ use serde::forward_to_deserialize_any;
 
 use super::tree::{Node, Value, join};
 use super::{Problem, Problems};
+use wild::{TEXTS, Wild};
 
 /// More passes than problems that anyone reads at once.
 const MAX_PASSES: usize = 1000;
@@ -24,59 +27,72 @@ const MAX_PASSES: usize = 1000;
 /// Gives the structure, or every problem of the tree.
 pub(super) fn value<T: DeserializeOwned>(file: &Path, root: &Node) -> Result<T, Problems> {
     let mut problems = Problems::new();
-    let mut wild = BTreeSet::new();
+    let problem = |key: &str, line, what| Problem {
+        file: file.to_owned(),
+        line,
+        key: key.to_owned(),
+        what,
+    };
+    let mut wild = BTreeMap::new();
     for _ in 0..MAX_PASSES {
         let pass = Pass {
             wild: &wild,
             unknown: RefCell::default(),
         };
-        let result = T::deserialize(At {
+        let at = At {
             node: root,
             pass: &pass,
-        });
-        let unknown = pass.unknown.into_inner();
-        let error = match result {
+        };
+        let error = match T::deserialize(at) {
             Ok(value) => {
-                let found = unknown.into_iter().map(|(key, (line, what))| Problem {
-                    file: file.to_owned(),
-                    line,
-                    key,
-                    what,
-                });
+                let unknown = pass.unknown.into_inner();
+                let found = unknown
+                    .into_iter()
+                    .map(|(key, (line, what))| problem(&key, line, what));
                 problems.0.extend(found);
                 return problems.none_or(value);
             }
             Err(error) => error,
         };
         let table = error.path.unwrap_or_default();
-        let (mut key, what) = match error.kind {
+        let (key, what) = match error.kind {
             Kind::Missing(field) => (join(&table, field), "missing".to_owned()),
             Kind::Other(what) => (table, what),
         };
-        if !wild.contains(&key) {
-            problems.push(Problem {
-                file: file.to_owned(),
-                line: error.line,
-                key: key.clone(),
-                what,
-            });
+        if !wild.contains_key(&key) {
+            problems.push(problem(&key, error.line, what));
         }
-        // A wildcard that did not fit takes its table with it.
-        while !wild.insert(key.clone()) {
-            if key.is_empty() {
-                return problems.none_or(()).and_then(|()| Err(Problems::new()));
-            }
-            key = key
-                .rsplit_once('.')
-                .map_or_else(String::new, |(t, _)| t.to_owned());
+        if !replace(&mut wild, &key) {
+            break;
         }
     }
-    Err(problems)
+    // Nothing fits the whole: the unknown keys stay unsaid until what is listed here is mended.
+    problems
+        .none_or(())
+        .and_then(|()| Err(problem("", 0, "can't be read".into()).into()))
+}
+
+/// Makes the value of `key` a wildcard, or lets it try its next text; when all are tried, its table becomes one.
+/// False when the whole file is one and does not fit.
+fn replace(wild: &mut BTreeMap<String, usize>, key: &str) -> bool {
+    match wild.get_mut(key) {
+        None => {
+            wild.insert(key.to_owned(), 0);
+            true
+        }
+        Some(text) if *text + 1 < TEXTS.len() => {
+            *text += 1;
+            true
+        }
+        Some(_) if key.is_empty() => false,
+        Some(_) => replace(wild, key.rsplit_once('.').map_or("", |(table, _)| table)),
+    }
 }
 
 /// What one pass knows and finds.
 struct Pass<'a> {
-    wild: &'a BTreeSet<String>,
+    /// Keys whose value is a wildcard, with the text it offers.
+    wild: &'a BTreeMap<String, usize>,
     unknown: RefCell<BTreeMap<String, (u32, String)>>,
 }
 
@@ -129,19 +145,21 @@ impl de::Error for Error {
 }
 
 impl<'de> At<'de, '_> {
-    fn here<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
-        result.map_err(|error| match error.path {
+    /// Reads the node's value. An error that knows no place is the node's: conversions fail after the text was read.
+    fn read<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Error> {
+        let node = self.node;
+        seed.deserialize(self).map_err(|error| match error.path {
             Some(_) => error,
             None => Error {
-                path: Some(self.node.path.clone()),
-                line: self.node.line,
+                path: Some(node.path.clone()),
+                line: node.line,
                 kind: error.kind,
             },
         })
     }
 
-    fn wild(&self) -> bool {
-        self.pass.wild.contains(&self.node.path)
+    fn wild(&self) -> Option<Wild> {
+        self.pass.wild.get(&self.node.path).map(|text| Wild(*text))
     }
 
     /// Visits a table; with a key list, keys outside of it are noted and passed over.
@@ -158,14 +176,16 @@ impl<'de> At<'de, '_> {
             unknown.insert(node.path.clone(), (node.line, what));
         }
         let present = entries.iter().filter(|(name, _)| known(name));
-        let absent = keys.unwrap_or_default().iter().filter(|key| {
-            entries.iter().all(|(name, _)| name != *key)
-                && self.pass.wild.contains(&join(&self.node.path, key))
+        let absent = keys.unwrap_or_default().iter().filter_map(|key| {
+            let path = join(&self.node.path, key);
+            let text = self.pass.wild.get(&path)?;
+            let absent = entries.iter().all(|(name, _)| name != key);
+            absent.then_some((*key, Item::Absent(path, Wild(*text))))
         });
         visitor.visit_map(Entries {
             items: present
-                .map(|(name, node)| (name.as_str(), Some(node)))
-                .chain(absent.map(|key| (*key, None)))
+                .map(|(name, node)| (name.as_str(), Item::Present(node)))
+                .chain(absent)
                 .collect::<Vec<_>>()
                 .into_iter(),
             next: None,
@@ -174,14 +194,26 @@ impl<'de> At<'de, '_> {
     }
 }
 
+/// Methods by which a wildcard learns what it is asked for; a value of the file is what it is.
+macro_rules! as_asked {
+    ($($method:ident)*) => {$(
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+            match self.wild() {
+                Some(wild) => wild.$method(visitor),
+                None => self.deserialize_any(visitor),
+            }
+        }
+    )*};
+}
+
 impl<'de> de::Deserializer<'de> for At<'de, '_> {
     type Error = Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        if self.wild() {
-            return self.here(Wild.deserialize_any(visitor));
+        if let Some(wild) = self.wild() {
+            return wild.deserialize_any(visitor);
         }
-        let result = match &self.node.value {
+        match &self.node.value {
             Value::Text(text) => visitor.visit_borrowed_str(text),
             Value::Integer(number) => visitor.visit_i64(*number),
             Value::Float(number) => visitor.visit_f64(*number),
@@ -195,8 +227,7 @@ impl<'de> de::Deserializer<'de> for At<'de, '_> {
                 de::Unexpected::Other(&format!("`{text}`")),
                 &visitor,
             )),
-        };
-        self.here(result)
+        }
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -205,20 +236,24 @@ impl<'de> de::Deserializer<'de> for At<'de, '_> {
         keys: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        match &self.node.value {
-            _ if self.wild() => self.here(Wild.deserialize_struct(name, keys, visitor)),
-            Value::Table(entries) => self.here(self.table(entries, Some(keys), visitor)),
-            // Not its other shapes: a list in place of a table is a mistake in a configuration.
-            Value::Array(_) => {
-                let error = de::Error::invalid_type(de::Unexpected::Seq, &"a table");
-                self.here(Err(error))
-            }
-            _ => self.deserialize_any(visitor),
+        if let Some(wild) = self.wild() {
+            return wild.deserialize_struct(name, keys, visitor);
         }
+        let unexpected = match &self.node.value {
+            Value::Table(entries) => return self.table(entries, Some(keys), visitor),
+            Value::Text(text) => de::Unexpected::Str(text),
+            Value::Integer(number) => de::Unexpected::Signed(*number),
+            Value::Float(number) => de::Unexpected::Float(*number),
+            Value::Boolean(boolean) => de::Unexpected::Bool(*boolean),
+            // serde would take a list for a structure; in a configuration it is a mistake.
+            Value::Array(_) => de::Unexpected::Seq,
+            Value::Other(text) => de::Unexpected::Other(text),
+        };
+        Err(de::Error::invalid_type(unexpected, &"a table"))
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        if self.wild() {
+        if self.wild().is_some() {
             return visitor.visit_none();
         }
         visitor.visit_some(self)
@@ -238,8 +273,10 @@ impl<'de> de::Deserializer<'de> for At<'de, '_> {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        let result = match &self.node.value {
-            _ if self.wild() => Wild.deserialize_enum(name, variants, visitor),
+        if let Some(wild) = self.wild() {
+            return wild.deserialize_enum(name, variants, visitor);
+        }
+        match &self.node.value {
             Value::Text(text) if !variants.contains(&text.as_str()) => {
                 let choices = variants.join("\", \"");
                 let what = format!("`{text}` is none of \"{choices}\"");
@@ -250,14 +287,15 @@ impl<'de> de::Deserializer<'de> for At<'de, '_> {
                 visitor.visit_enum(text)
             }
             Value::Table(entries) => self.table(entries, None, EnumTable(visitor)),
-            _ => return self.deserialize_any(visitor),
-        };
-        self.here(result)
+            _ => self.deserialize_any(visitor),
+        }
     }
 
+    as_asked! { deserialize_bool deserialize_str deserialize_string deserialize_seq deserialize_map }
+
     forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct
-        seq tuple tuple_struct map identifier ignored_any
+        i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char bytes byte_buf unit unit_struct
+        tuple tuple_struct identifier ignored_any
     }
 }
 
@@ -291,15 +329,21 @@ impl<'de> SeqAccess<'de> for Items<'de, '_> {
         let pass = self.pass;
         self.items
             .next()
-            .map(|node| seed.deserialize(At { node, pass }))
+            .map(|node| At { node, pass }.read(seed))
             .transpose()
     }
 }
 
 struct Entries<'de, 'a> {
-    items: std::vec::IntoIter<(&'de str, Option<&'de Node>)>,
-    next: Option<Option<&'de Node>>,
+    items: std::vec::IntoIter<(&'de str, Item<'de>)>,
+    next: Option<Item<'de>>,
     pass: &'a Pass<'a>,
+}
+
+/// An entry of a table: one of the file's, or a wildcard for one that is missing there.
+enum Item<'de> {
+    Present(&'de Node),
+    Absent(String, Wild),
 }
 
 impl<'de> MapAccess<'de> for Entries<'de, '_> {
@@ -309,102 +353,26 @@ impl<'de> MapAccess<'de> for Entries<'de, '_> {
         &mut self,
         seed: K,
     ) -> Result<Option<K::Value>, Error> {
-        let Some((name, node)) = self.items.next() else {
+        let Some((name, item)) = self.items.next() else {
             return Ok(None);
         };
-        self.next = Some(node);
+        self.next = Some(item);
         let name: StrDeserializer<'_, Error> = name.into_deserializer();
         seed.deserialize(name).map(Some)
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Error> {
-        match self.next.take().flatten() {
-            Some(node) => seed.deserialize(At {
-                node,
-                pass: self.pass,
-            }),
-            None => seed.deserialize(Wild),
+        let pass = self.pass;
+        match self.next.take() {
+            Some(Item::Present(node)) => At { node, pass }.read(seed),
+            Some(Item::Absent(path, wild)) => {
+                seed.deserialize(wild).map_err(|error: Error| Error {
+                    path: error.path.or(Some(path)),
+                    ..error
+                })
+            }
+            None => Err(de::Error::custom("a value was asked for before its key")),
         }
-    }
-}
-
-/// Answers whatever is asked for with an empty value of that kind.
-struct Wild;
-
-impl<'de> de::Deserializer<'de> for Wild {
-    type Error = Error;
-
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_u64(0)
-    }
-
-    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_bool(false)
-    }
-
-    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_borrowed_str("")
-    }
-
-    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_borrowed_str("")
-    }
-
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_none()
-    }
-
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        _name: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, Error> {
-        visitor.visit_newtype_struct(self)
-    }
-
-    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        let none: [u8; 0] = [];
-        visitor.visit_seq(de::value::SeqDeserializer::new(none.into_iter()))
-    }
-
-    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        let none: [(u8, u8); 0] = [];
-        visitor.visit_map(de::value::MapDeserializer::new(none.into_iter()))
-    }
-
-    fn deserialize_struct<V: Visitor<'de>>(
-        self,
-        _name: &'static str,
-        keys: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Error> {
-        visitor.visit_map(de::value::MapDeserializer::new(
-            keys.iter().map(|key| (*key, Wild)),
-        ))
-    }
-
-    fn deserialize_enum<V: Visitor<'de>>(
-        self,
-        _name: &'static str,
-        variants: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Error> {
-        let first = variants.first().copied().unwrap_or_default();
-        let first: StrDeserializer<'_, Error> = first.into_deserializer();
-        visitor.visit_enum(first)
-    }
-
-    forward_to_deserialize_any! {
-        i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char bytes byte_buf unit unit_struct
-        tuple tuple_struct identifier ignored_any
-    }
-}
-
-impl de::IntoDeserializer<'_, Error> for Wild {
-    type Deserializer = Self;
-
-    fn into_deserializer(self) -> Self {
-        self
     }
 }
 

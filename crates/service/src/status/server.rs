@@ -60,6 +60,7 @@ pub enum BindError {
 pub struct Server {
     socket: Socket,
     file: Option<OwnFile>,
+    pub(super) head_time: Duration,
 }
 
 #[derive(Debug)]
@@ -105,6 +106,7 @@ impl Server {
                 Ok(Self {
                     socket: Socket::Tcp(listener),
                     file: None,
+                    head_time: MAX_HEAD_TIME,
                 })
             }
             Listen::Unix(path) => {
@@ -120,6 +122,7 @@ impl Server {
                 Ok(Self {
                     socket: Socket::Unix(listener),
                     file: Some(file),
+                    head_time: MAX_HEAD_TIME,
                 })
             }
         }
@@ -141,6 +144,7 @@ impl Server {
         let Self {
             socket,
             file: _file,
+            head_time,
         } = self;
         let pages = Arc::new(Pages { telemetry, status });
         let mut connections = JoinSet::new();
@@ -152,10 +156,10 @@ impl Server {
             let pages = pages.clone();
             let accepted = match &socket {
                 Socket::Unix(listener) => listener.accept().await.map(|(stream, _)| {
-                    connections.spawn(connection(stream, pages));
+                    connections.spawn(connection(stream, pages, head_time));
                 }),
                 Socket::Tcp(listener) => listener.accept().await.map(|(stream, _)| {
-                    connections.spawn(connection(stream, pages));
+                    connections.spawn(connection(stream, pages, head_time));
                 }),
             };
             if let Err(error) = accepted {
@@ -195,7 +199,7 @@ fn bind_unix(path: &Path) -> io::Result<(UnixListener, OwnFile)> {
     result
 }
 
-async fn connection<S, F>(stream: S, pages: Arc<Pages<F>>)
+async fn connection<S, F>(stream: S, pages: Arc<Pages<F>>, head_time: Duration)
 where
     S: AsyncRead + AsyncWrite + Unpin,
     F: Fn() -> Value + Send + Sync + 'static,
@@ -206,7 +210,7 @@ where
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(MAX_HEAD_TIME)
+        .header_read_timeout(head_time)
         .max_buf_size(MAX_HEAD_BYTES)
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), serve);

@@ -1,0 +1,73 @@
+//! What DECNET's services print: taken leniently, and made into a record.
+//!
+//! The rules are those of the pipeline that this one replaces, so that its readers see the same
+//! `.json`; where it was wrong (values with `]`, IPv6, offsets, stamps that are none) this is
+//! right. `docs/decisions` and the golden test name every difference.
+
+mod address;
+mod params;
+mod record;
+
+pub use record::{Extras, Record, Source, UNKNOWN};
+
+/// What a line is to the collector and the listener.
+#[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "lives on the stack for one line; boxing would cost an allocation each"
+)]
+pub enum Class<'a> {
+    /// Goes into the `.log` as it came, and this into the `.json`.
+    Record(Record<'a>),
+    /// Goes into the `.log` as it came; there is no record of it: legal RFC 5424 that DECNET's
+    /// rules pass over (an LF inside, a VERSION other than 1), or a line that was wrapped.
+    Strict,
+    /// No syslog message: wrapped before it goes into the `.log`.
+    Raw,
+}
+
+/// Decides in one pass whether a line (without its LF) is acceptable and what record it makes.
+#[inline]
+#[must_use]
+pub fn classify(line: &[u8]) -> Class<'_> {
+    match record::read(line) {
+        Ok(record) => Class::Record(record),
+        Err(record::NoRecord::Wrapped) => Class::Strict,
+        Err(record::NoRecord::Refused) if crate::parse(line).is_ok() => Class::Strict,
+        Err(record::NoRecord::Refused) => Class::Raw,
+    }
+}
+
+/// Whether a line goes into a `.log` as it came: legal RFC 5424, or what DECNET takes for it.
+#[must_use]
+pub fn accepts(line: &[u8]) -> bool {
+    !matches!(classify(line), Class::Raw)
+}
+
+/// Octets that separate words to the Python that wrote the rules: ASCII blanks and the four
+/// information separators.
+#[inline]
+const fn is_blank(octet: u8) -> bool {
+    matches!(octet, b' ' | 0x09..=0x0D | 0x1C..=0x1F)
+}
+
+fn trim_start(mut text: &[u8]) -> &[u8] {
+    while let [octet, rest @ ..] = text
+        && is_blank(*octet)
+    {
+        text = rest;
+    }
+    text
+}
+
+fn trim_end(mut text: &[u8]) -> &[u8] {
+    while let [rest @ .., octet] = text
+        && is_blank(*octet)
+    {
+        text = rest;
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,125 @@
+//! Reads an epoch from any offset on, across its segments, while it is being written.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+
+use crate::dir::Dir;
+use crate::epoch::bases;
+use crate::name::{ARCHIVE_DIR, EpochId, Form, StreamKey, segment_name};
+
+/// Reads the bytes of one epoch in order. It knows nothing of the index: the caller says how far it may read.
+#[derive(Debug)]
+pub struct Reader {
+    dir: Dir,
+    form: Form,
+    position: u64,
+    segment: Option<(File, u64)>,
+}
+
+/// What [`Reader::read`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Chunk {
+    /// So many bytes were appended to the buffer, and the position moved by as many.
+    Bytes(usize),
+    /// The archive holds nothing up to this offset; the position moved there.
+    Gap(u64),
+    /// The position is at the limit.
+    End,
+}
+
+/// Why an epoch could not be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// No segment holds this offset, though it is below the limit.
+    #[error("offset {0} is not in the archive")]
+    Missing(u64),
+    /// A directory or file could not be read.
+    #[error("archive cannot be read")]
+    Io(#[from] io::Error),
+}
+
+impl Reader {
+    /// Opens an epoch of the archive in a data directory, to be read from `offset` on.
+    ///
+    /// # Errors
+    /// [`ReadError::Io`] when the epoch has no directory, or it can't be opened.
+    pub fn open(
+        data: &Path,
+        key: &StreamKey,
+        epoch: EpochId,
+        form: Form,
+        offset: u64,
+    ) -> Result<Reader, ReadError> {
+        let stream = Dir::root(&data.join(ARCHIVE_DIR))?
+            .open(key.worker())?
+            .open(key.stream())?;
+        Ok(Reader {
+            dir: stream.open(&epoch.to_string())?,
+            form,
+            position: offset,
+            segment: None,
+        })
+    }
+
+    /// The offset of the next byte.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Appends at most `max` bytes below `limit` to `buf`. `limit` must be a committed end.
+    ///
+    /// # Errors
+    /// [`ReadError::Missing`] for bytes below the limit that are nowhere; the position stays.
+    pub fn read(&mut self, limit: u64, max: usize, buf: &mut Vec<u8>) -> Result<Chunk, ReadError> {
+        let left = limit.saturating_sub(self.position).min(max as u64);
+        if left == 0 {
+            return Ok(Chunk::End);
+        }
+        if let Some(n) = self.read_segment(left, buf)? {
+            return Ok(Chunk::Bytes(n));
+        }
+        let bases = bases(&self.dir, self.form)?;
+        let next = bases.partition_point(|&base| base <= self.position);
+        let holding = next.checked_sub(1).map(|at| bases[at]);
+        if let Some(base) = holding
+            && self.segment.as_ref().is_none_or(|(_, open)| *open != base)
+        {
+            self.segment = Some((
+                self.dir.open_file(&segment_name(base, self.form), false)?,
+                base,
+            ));
+            if let Some(n) = self.read_segment(left, buf)? {
+                return Ok(Chunk::Bytes(n));
+            }
+        }
+        match bases.get(next) {
+            Some(&to) if to < limit => {
+                self.position = to;
+                Ok(Chunk::Gap(to))
+            }
+            _ => Err(ReadError::Missing(self.position)),
+        }
+    }
+
+    /// Reads from the open segment; `None` when there is none or it ends here.
+    fn read_segment(&mut self, left: u64, buf: &mut Vec<u8>) -> io::Result<Option<usize>> {
+        let Some((file, base)) = &self.segment else {
+            return Ok(None);
+        };
+        let start = buf.len();
+        let want = usize::try_from(left).unwrap_or(usize::MAX);
+        buf.resize(start + want, 0);
+        let read = file.read_at(&mut buf[start..], self.position - base);
+        buf.truncate(start + *read.as_ref().unwrap_or(&0));
+        match read? {
+            0 => Ok(None),
+            n => {
+                self.position += n as u64;
+                Ok(Some(n))
+            }
+        }
+    }
+}

@@ -286,7 +286,7 @@ fn shuffle(entries: Vec<crate::docker::Stored>, seed: u64) -> Vec<crate::docker:
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        let (first, second) = if state % 2 == 0 {
+        let (first, second) = if state & 1 == 0 {
             (&mut out, &mut err)
         } else {
             (&mut err, &mut out)

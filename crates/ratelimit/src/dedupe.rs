@@ -1,9 +1,9 @@
 //! Lets one event of a kind pass per window.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap},
     hash::{BuildHasher, RandomState},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 /// Kinds remembered at once, unless told otherwise: DECNET's limit.
@@ -11,20 +11,23 @@ pub const MAX_KEYS: usize = 10_000;
 
 /// Lets one event per window pass for each (address, decky, service, event type), for the event types it is told.
 ///
-/// The window starts at the last event that *passed*, so that an endless burst still shows once per window. Memory is
-/// bounded: when all remembered kinds are within their windows and a new one comes, the oldest is forgotten (and
-/// counted), which can only let an event pass too early.
+/// The window starts at the last event that *passed*, so that an endless burst still shows once per window. The clock
+/// is the caller's and only differences count, in either direction: with the time of the event itself a backlog is
+/// judged as it would have been live, whatever order the sources are read in. Memory is bounded: when a new kind comes
+/// and all places are taken, the kind that has not passed for longest is forgotten.
 #[derive(Debug)]
 pub struct Dedupe {
-    window: Duration,
+    window_ns: u64,
     max_keys: usize,
     events: Vec<Box<str>>,
     suppressed: Vec<u64>,
     evicted: u64,
-    /// When the last event of a kind passed. A kind is known by 128 bits under keys that nobody outside knows.
-    passed: HashMap<u128, Instant>,
-    /// The same in order of time; every kind is in it once.
-    order: VecDeque<(Instant, u128)>,
+    /// When an event of a kind passed last, and its place in `order`. A kind is known by 128 bits of two hashes whose
+    /// keys nobody outside knows.
+    passed: HashMap<u128, (i64, u64)>,
+    /// The kinds in the order in which they passed.
+    order: BTreeMap<u64, u128>,
+    turn: u64,
     seeds: [RandomState; 2],
 }
 
@@ -37,21 +40,22 @@ impl Dedupe {
     ) -> Self {
         let events: Vec<Box<str>> = events.into_iter().map(Into::into).collect();
         Self {
-            window,
+            window_ns: u64::try_from(window.as_nanos()).unwrap_or(u64::MAX),
             max_keys: max_keys.max(1),
             suppressed: vec![0; events.len()],
             events,
             evicted: 0,
             passed: HashMap::new(),
-            order: VecDeque::new(),
+            order: BTreeMap::new(),
+            turn: 0,
             seeds: [RandomState::new(), RandomState::new()],
         }
     }
 
-    /// Tells whether this event passes, and counts it if it does not. `now` must not go back.
+    /// Tells whether this event passes, and counts it if it does not. `now_ns` is in nanoseconds of any one clock.
     pub fn allow(
         &mut self,
-        now: Instant,
+        now_ns: i64,
         ip: &[u8],
         decky: &[u8],
         service: &[u8],
@@ -64,25 +68,24 @@ impl Dedupe {
         else {
             return true;
         };
-        if self.window.is_zero() {
+        if self.window_ns == 0 {
             return true;
         }
-        self.expire(now);
         let seen = (ip, decky, service, event);
         let [high, low] = [0, 1].map(|seed: usize| u128::from(self.seeds[seed].hash_one(seen)));
         let key = high << 64 | low;
-        if self.passed.contains_key(&key) {
-            self.suppressed[kind] += 1;
-            return false;
+        if let Some((last_ns, turn)) = self.passed.get(&key).copied() {
+            if now_ns.abs_diff(last_ns) < self.window_ns {
+                self.suppressed[kind] += 1;
+                return false;
+            }
+            self.order.remove(&turn);
+        } else if self.passed.len() >= self.max_keys {
+            self.forget(now_ns);
         }
-        if self.passed.len() >= self.max_keys
-            && let Some((_, oldest)) = self.order.pop_front()
-        {
-            self.passed.remove(&oldest);
-            self.evicted += 1;
-        }
-        self.passed.insert(key, now);
-        self.order.push_back((now, key));
+        self.turn += 1;
+        self.passed.insert(key, (now_ns, self.turn));
+        self.order.insert(self.turn, key);
         true
     }
 
@@ -99,7 +102,7 @@ impl Dedupe {
         self.suppressed.iter().sum()
     }
 
-    /// Counts the kinds forgotten within their window for want of room.
+    /// Counts the kinds forgotten within their window for want of room: their next event passes too early.
     pub fn evicted(&self) -> u64 {
         self.evicted
     }
@@ -114,13 +117,11 @@ impl Dedupe {
         self.passed.is_empty()
     }
 
-    /// Forgets the kinds whose window is over: each is looked at once, so this costs nothing per event.
-    fn expire(&mut self, now: Instant) {
-        while let Some((at, key)) = self.order.front()
-            && now.saturating_duration_since(*at) >= self.window
+    fn forget(&mut self, now_ns: i64) {
+        if let Some((_, oldest)) = self.order.pop_first()
+            && let Some((last_ns, _)) = self.passed.remove(&oldest)
         {
-            self.passed.remove(key);
-            self.order.pop_front();
+            self.evicted += u64::from(now_ns.abs_diff(last_ns) < self.window_ns);
         }
     }
 }

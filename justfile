@@ -1,0 +1,37 @@
+# Short names for the commands of this repository. just is a comfort: nothing needs it.
+
+# lists the recipes
+default:
+    @just --list
+
+# a local swarm: one master, two workers, containers that talk; Ctrl-C stops it
+demo *args:
+    sh deploy/bootstrap.sh demo {{args}}
+
+# everything that must hold, installing what it needs
+test:
+    sh deploy/bootstrap.sh test
+
+# the checks of `test`, installing nothing; what CI runs
+ci:
+    sh deploy/bootstrap.sh ci
+
+# the end-to-end tests: real programs, daemons and peers
+e2e *args:
+    cargo test -p swarm {{args}}
+
+# licences, sources and banned dependencies (cargo install cargo-deny --locked)
+deny:
+    cargo deny check bans licenses sources
+
+# one fuzz target, for so many seconds (cargo install cargo-fuzz; needs a nightly toolchain)
+fuzz target seconds="600":
+    cargo +nightly fuzz run {{target}} -- -max_total_time={{seconds}}
+
+# throughput and latency against peers
+bench *args:
+    @echo "bench: not built yet" >&2; exit 2
+
+# kill -9 of everything under load, and counting
+torture *args:
+    @echo "torture: not built yet" >&2; exit 2

@@ -5,3 +5,4 @@ mod logging;
 mod notify;
 mod signals;
 mod skips;
+mod workspace;

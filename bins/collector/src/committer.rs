@@ -1,0 +1,232 @@
+//! Makes batches durable, one after the other: lines, cursors and books by planned append, then gaps
+//! into the ledger, then the news to everybody who waits for it.
+
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use anyhow::Context as _;
+use offsets::{AppendError, Appended, Appender, Change, Fact, Ledger, Recovered};
+use tokio::sync::{mpsc, watch};
+use tracing::{error, info, warn};
+
+use crate::{
+    fleet::Finished,
+    gap::{self, Notice},
+    metrics::{CauseLabel, Metrics},
+    render::Output,
+    roster::Roster,
+    writer::Work,
+};
+
+/// The owner of the files that others read.
+#[derive(Debug)]
+pub struct Committer {
+    appender: Appender,
+    /// Away while a blocking thread writes it.
+    ledger: Option<Ledger>,
+    roster: Arc<Roster>,
+    metrics: Metrics,
+    disk_ok: service::status::Component,
+    /// Announced gaps that stand in the ledger: struck off with the next batch.
+    struck: Vec<Change>,
+}
+
+impl Committer {
+    /// Takes over files and ledger. `left` are gaps that an earlier process announced and `recovered`
+    /// what the planned append found; both go into the ledger first.
+    ///
+    /// # Errors
+    /// A ledger that can't be written; an announcement that can't be read.
+    pub async fn new(
+        appender: Appender,
+        ledger: Ledger,
+        left: Vec<(String, Vec<u8>)>,
+        recovered: &[Recovered],
+        roster: Arc<Roster>,
+        metrics: Metrics,
+        disk_ok: service::status::Component,
+    ) -> anyhow::Result<Committer> {
+        let mut committer = Committer {
+            appender,
+            ledger: Some(ledger),
+            roster,
+            metrics,
+            disk_ok,
+            struck: Vec::new(),
+        };
+        let mut facts = Vec::new();
+        for found in recovered {
+            match found {
+                Recovered::Completed {
+                    path,
+                    found,
+                    written,
+                } => {
+                    info!(path = %path.display(), found, written, "batch of the run before completed");
+                }
+                Recovered::Uncertain { path, bytes, lines } => {
+                    warn!(path = %path.display(), bytes, lines, "file gone with a batch under way");
+                    committer.count_gap("uncertain", None);
+                    facts.push(gap::uncertain(path, *bytes, *lines));
+                }
+                _ => {}
+            }
+        }
+        for (key, value) in left {
+            let notice: Notice = serde_json::from_slice(&value)
+                .with_context(|| format!("read the announced gap {key}"))?;
+            facts.push(notice.fact());
+            committer.struck.push(Change::Delete { key });
+        }
+        committer.record(facts).await?;
+        committer.disk_ok.ok();
+        Ok(committer)
+    }
+
+    /// Works until `full` is closed, or until `stop` while the disk is full: what is pending then is
+    /// finished by the next start.
+    ///
+    /// # Errors
+    /// What can't be repaired in this process: a failed sync, a damaged store.
+    pub async fn run(
+        mut self,
+        mut full: mpsc::Receiver<Work>,
+        empty: mpsc::Sender<Output>,
+        finished: mpsc::UnboundedSender<Finished>,
+        mut stop: watch::Receiver<bool>,
+    ) -> anyhow::Result<()> {
+        // The second output: the writer fills one while the other is here.
+        let _ = empty.try_send(Output::default());
+        while let Some(mut work) = full.recv().await {
+            let began = Instant::now();
+            let mut changes = std::mem::take(&mut work.changes);
+            changes.append(&mut self.struck);
+            let parts = vec![work.output.log, work.output.json];
+            let Some(done) = self.append(parts, changes, &mut stop).await? else {
+                return Ok(());
+            };
+            let mut parts = done.parts.into_iter();
+            let output = Output {
+                log: parts.next().unwrap_or_default(),
+                json: parts.next().unwrap_or_default(),
+            };
+            self.metrics.commits.inc();
+            self.metrics
+                .commit_seconds
+                .observe(began.elapsed().as_secs_f64());
+            self.metrics.corrupt.inc_by(work.corrupt);
+            for (id, checkpoint) in &work.books {
+                let before = self.roster.durable(id, &checkpoint.books);
+                self.metrics
+                    .add(&checkpoint.name, &before, &checkpoint.books);
+            }
+            self.gaps(work.gaps).await?;
+            for ended in work.finished {
+                // Only fails while the program stops.
+                let _ = finished.send(ended);
+            }
+            let _ = empty.try_send(output);
+        }
+        self.appender.flush().await.context("store cursors")?;
+        Ok(())
+    }
+
+    /// Appends, waiting out a full disk; `None` when told to stop meanwhile.
+    async fn append(
+        &mut self,
+        parts: Vec<Vec<u8>>,
+        changes: Vec<Change>,
+        stop: &mut watch::Receiver<bool>,
+    ) -> anyhow::Result<Option<Appended>> {
+        let mut result = self.appender.append(parts, changes).await;
+        let mut blocked: Option<(PathBuf, Instant)> = None;
+        loop {
+            match result {
+                Ok(done) => {
+                    if let Some((path, since)) = blocked {
+                        self.metrics.blocked.set(0);
+                        self.disk_ok.ok();
+                        let elapsed_ms =
+                            u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
+                        info!(path = %path.display(), elapsed_ms, "writing goes on");
+                    }
+                    return Ok(Some(done));
+                }
+                Err(AppendError::Blocked { path, source }) => {
+                    self.metrics.blocked.set(1);
+                    self.disk_ok.failed(format!("{}: {source}", path.display()));
+                    if blocked.as_ref().is_none_or(|(known, _)| *known != path) {
+                        error!(path = %path.display(), error = %source, "can't write, waiting until it works again");
+                        blocked =
+                            Some((path, blocked.map_or_else(Instant::now, |(_, since)| since)));
+                    }
+                    tokio::select! {
+                        () = tokio::time::sleep(BLOCKED_PAUSE) => {}
+                        _ = stop.wait_for(|stop| *stop) => return Ok(None),
+                    }
+                    result = self.appender.resume().await;
+                }
+                Err(error) => return Err(error).context("append a batch"),
+            }
+        }
+    }
+
+    async fn gaps(&mut self, gaps: Vec<(String, Notice)>) -> anyhow::Result<()> {
+        if gaps.is_empty() {
+            return Ok(());
+        }
+        let facts = gaps.iter().map(|(_, notice)| notice.fact()).collect();
+        self.record(facts).await?;
+        for (key, notice) in gaps {
+            warn!(
+                container = notice.container,
+                output = notice.stream,
+                bytes = notice.bytes,
+                cause = notice.cause,
+                "lines are missing"
+            );
+            self.count_gap(cause(&notice.cause), notice.bytes);
+            self.struck.push(Change::Delete { key });
+        }
+        Ok(())
+    }
+
+    async fn record(&mut self, facts: Vec<Fact>) -> anyhow::Result<()> {
+        if facts.is_empty() {
+            return Ok(());
+        }
+        let mut ledger = self.ledger.take().context("the ledger was lost")?;
+        let write = tokio::task::spawn_blocking(move || {
+            let written = ledger.append(&facts, SystemTime::now());
+            (ledger, written)
+        });
+        let (ledger, written) = write.await.context("write the ledger")?;
+        self.ledger = Some(ledger);
+        written.context("write the ledger")?;
+        Ok(())
+    }
+
+    fn count_gap(&self, cause: &'static str, bytes: Option<u64>) {
+        let label = CauseLabel { cause };
+        self.metrics.gaps.get_or_create(&label).inc();
+        self.metrics
+            .gap_bytes
+            .get_or_create(&label)
+            .inc_by(bytes.unwrap_or(0));
+    }
+}
+
+/// A cause as a metric label, of which there is a fixed set.
+fn cause(text: &str) -> &'static str {
+    const KNOWN: [&str; 3] = ["rotated-away", "unreadable", "removed"];
+    KNOWN
+        .into_iter()
+        .find(|known| *known == text)
+        .unwrap_or("other")
+}
+
+/// Time between two tries to write while the disk is full.
+const BLOCKED_PAUSE: Duration = Duration::from_millis(250);

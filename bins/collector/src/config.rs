@@ -1,0 +1,323 @@
+//! The configuration: `collector.toml` as written, DECNET's environment over it, and what follows
+//! from both once everything has been checked.
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::Deserialize;
+use service::config::{ByteSize, Problems, Source, Span};
+
+use crate::{
+    docker::endpoint,
+    select::{LabelRule, ReadMode, state_names},
+    source::api::Endpoint,
+};
+
+mod environment;
+
+/// The file, key by key, before anything is checked.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct RawConfig {
+    log: Option<PathBuf>,
+    state: Option<PathBuf>,
+    docker: Option<String>,
+    read: ReadMode,
+    labels: Option<Vec<String>>,
+    decnet_state: Option<PathBuf>,
+    stderr: bool,
+    wrap: Option<bool>,
+    relist: Option<Span>,
+    forget_after: Option<Span>,
+    commit: RawCommit,
+    dedupe: RawDedupe,
+    bus: Option<toml::Table>,
+    syslog: Option<toml::Table>,
+    otlp: Option<toml::Table>,
+    status: service::status::Config,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct RawCommit {
+    max_delay: Option<Span>,
+    max_bytes: Option<ByteSize>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct RawDedupe {
+    window: Option<Span>,
+    events: Option<Vec<String>>,
+    drop_services: Option<Vec<String>>,
+    max_keys: Option<u64>,
+}
+
+/// The checked configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The file that gets every line.
+    pub log: PathBuf,
+    /// The file that gets the records: `log` with its last suffix replaced.
+    pub json: PathBuf,
+    /// Directory of cursors, ledger, lock and status socket.
+    pub state: PathBuf,
+    /// Where the Docker daemon listens.
+    pub docker: Endpoint,
+    /// How containers are read.
+    pub read: ReadMode,
+    /// Labels that choose a container.
+    pub labels: Vec<LabelRule>,
+    /// DECNET's state file, whose names choose containers too.
+    pub decnet_state: Option<PathBuf>,
+    /// What becomes of each line.
+    pub rendering: Rendering,
+    /// When a batch is written.
+    pub commit: Commit,
+    /// Time between two listings.
+    pub relist: Duration,
+    /// How long a cursor outlives its container.
+    pub forget_after: Duration,
+    /// Where status and metrics are served.
+    pub status: service::status::Config,
+    /// What an operator should read once: accepted keys without effect, ignored values.
+    pub notices: Vec<String>,
+}
+
+/// What becomes of a line.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rendering {
+    /// Whether lines of stderr are collected.
+    pub stderr: bool,
+    /// Whether a line that is no syslog message gets a header.
+    pub wrap: bool,
+    /// Time within which an equal record is suppressed; zero: never.
+    pub window: Duration,
+    /// Event types that are deduplicated.
+    pub events: Vec<String>,
+    /// Services whose records are dropped.
+    pub drop_services: Vec<String>,
+    /// Most keys remembered for the window.
+    pub max_keys: usize,
+}
+
+/// When a batch is written, whichever comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Commit {
+    /// Longest time from a batch's first line.
+    pub max_delay: Duration,
+    /// Octets of `.log` after which a batch is full.
+    pub max_bytes: usize,
+}
+
+impl Config {
+    /// Reads and checks the file at `path`.
+    ///
+    /// # Errors
+    /// Every problem of the file and the environment at once, and of the paths if there is none.
+    pub fn load(path: &Path) -> Result<(Config, Source), Problems> {
+        let (raw, source) = service::config::load::<RawConfig>(path)?;
+        let config = resolve(raw, &source, &|name| std::env::var(name).ok())?;
+        config.check_paths(&source)?;
+        Ok((config, source))
+    }
+
+    /// Checks the paths without touching them.
+    fn check_paths(&self, source: &Source) -> Result<(), Problems> {
+        let mut problems = Problems::new();
+        let directory = self.log.parent().unwrap_or(Path::new("/"));
+        for (key, directory) in [("state", self.state.as_path()), ("log", directory)] {
+            if let Err(error) = service::check_writable(directory) {
+                let what = format!("{} can't be written: {error}", directory.display());
+                problems.push(source.problem(key, what));
+            }
+        }
+        for path in [&self.log, &self.json] {
+            if path.is_dir() {
+                problems.push(source.problem("log", format!("{} is a directory", path.display())));
+            }
+        }
+        // It may come later; but what is there must be readable.
+        if let Some(path) = &self.decnet_state
+            && path.exists()
+            && let Err(what) = read_names(path)
+        {
+            problems.push(source.problem("decnet_state", what));
+        }
+        problems.none_or(())
+    }
+}
+
+/// The container names that DECNET's state file at `path` stands for.
+///
+/// # Errors
+/// What is wrong with the file, naming it.
+pub fn read_names(path: &Path) -> Result<BTreeSet<String>, String> {
+    let bytes = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    state_names(&bytes).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// Applies defaults and the environment, and checks every value.
+fn resolve(
+    raw: RawConfig,
+    source: &Source,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<Config, Problems> {
+    let mut problems = Problems::new();
+    let mut notices = Vec::new();
+    let given = environment::read(environment, &mut notices);
+
+    let log = given
+        .log
+        .or(raw.log)
+        .unwrap_or_else(|| PathBuf::from(DEFAULT_LOG));
+    let json = log.with_extension("json");
+    if log.file_name().is_none() || log.ends_with("..") {
+        problems.push(source.problem("log", "names no file"));
+    } else if log == json {
+        problems.push(source.problem("log", "ends in .json, where the records go"));
+    }
+    let docker = raw
+        .docker
+        .clone()
+        .or_else(|| environment("DOCKER_HOST").filter(|v| !v.is_empty()));
+    let docker = docker.as_deref().unwrap_or(DEFAULT_DOCKER);
+    let docker = endpoint(docker).unwrap_or_else(|what| {
+        let at = if raw.docker.is_some() {
+            "docker"
+        } else {
+            "DOCKER_HOST"
+        };
+        problems.push(source.problem(at, format!("{docker:?}: {what}")));
+        Endpoint::Unix(PathBuf::new())
+    });
+    let labels = raw
+        .labels
+        .unwrap_or_else(|| DEFAULT_LABELS.map(str::to_owned).to_vec());
+    let labels = labels.iter().enumerate().filter_map(|(at, text)| {
+        let rule = LabelRule::parse(text);
+        if rule.is_none() {
+            problems
+                .push(source.problem(&format!("labels.{at}"), "a label needs a key: key=value"));
+        }
+        rule
+    });
+    let labels: Vec<_> = labels.collect();
+    if labels.is_empty() && raw.decnet_state.is_none() && problems.0.is_empty() {
+        problems.push(source.problem(
+            "labels",
+            "no label and no decnet_state: nothing would be collected",
+        ));
+    }
+    for (key, table) in [
+        ("bus", &raw.bus),
+        ("syslog", &raw.syslog),
+        ("otlp", &raw.otlp),
+    ] {
+        if table.is_some() {
+            notices.push(format!("[{key}] is not built yet and has no effect"));
+        }
+    }
+    let commit = Commit {
+        max_delay: raw.commit.max_delay.map_or(DEFAULT_DELAY, |span| span.0),
+        max_bytes: raw
+            .commit
+            .max_bytes
+            .map_or(DEFAULT_BYTES, |size| to_usize(size.0)),
+    };
+    if !(MIN_BYTES..=MAX_BYTES).contains(&commit.max_bytes) {
+        problems.push(source.problem("commit.max_bytes", "must be between 64KiB and 256MiB"));
+    }
+    if commit.max_delay > MAX_DELAY {
+        problems.push(source.problem("commit.max_delay", "must be at most 10s"));
+    }
+    let max_keys = raw.dedupe.max_keys.unwrap_or(DEFAULT_KEYS);
+    if !(1..=MAX_KEYS).contains(&max_keys) {
+        problems.push(source.problem("dedupe.max_keys", "must be between 1 and 10000000"));
+    }
+    let relist = given
+        .relist
+        .or(raw.relist.map(|span| span.0))
+        .unwrap_or(DEFAULT_RELIST);
+    if relist < MIN_RELIST {
+        problems.push(source.problem("relist", "must be at least 100ms"));
+    }
+    let strings = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect();
+    let rendering = Rendering {
+        stderr: raw.stderr,
+        wrap: raw.wrap.unwrap_or(true),
+        window: given
+            .window
+            .or(raw.dedupe.window.map(|span| span.0))
+            .unwrap_or(DEFAULT_WINDOW),
+        events: given
+            .events
+            .or(raw.dedupe.events)
+            .unwrap_or_else(|| strings(&DEFAULT_EVENTS)),
+        drop_services: given
+            .drop_services
+            .or(raw.dedupe.drop_services)
+            .unwrap_or_else(|| strings(&DEFAULT_DROPS)),
+        max_keys: to_usize(max_keys),
+    };
+    problems.none_or(Config {
+        log,
+        json,
+        state: raw.state.unwrap_or_else(|| PathBuf::from(DEFAULT_STATE)),
+        docker,
+        read: raw.read,
+        labels,
+        decnet_state: raw.decnet_state,
+        rendering,
+        commit,
+        relist,
+        forget_after: raw.forget_after.map_or(DEFAULT_FORGET, |span| span.0),
+        status: raw.status,
+        notices,
+    })
+}
+
+fn to_usize(value: u64) -> usize {
+    usize::try_from(value).unwrap_or(usize::MAX)
+}
+
+const DEFAULT_LOG: &str = "/var/log/logferry/decky.log";
+const DEFAULT_STATE: &str = "/var/lib/logferry/collector";
+const DEFAULT_DOCKER: &str = "unix:///var/run/docker.sock";
+const DEFAULT_LABELS: [&str; 3] = [
+    "decnet.fleet.service=true",
+    "decnet.topology.service=true",
+    "logferry.collect=true",
+];
+const DEFAULT_WINDOW: Duration = Duration::from_secs(1);
+const DEFAULT_EVENTS: [&str; 5] = ["connect", "disconnect", "connection", "accept", "close"];
+const DEFAULT_DROPS: [&str; 10] = [
+    "sshd",
+    "pam_unix",
+    "sudo",
+    "su",
+    "CRON",
+    "cron",
+    "systemd",
+    "kernel",
+    "rsyslogd",
+    "dbus-daemon",
+];
+const DEFAULT_KEYS: u64 = 10_000;
+const MAX_KEYS: u64 = 10_000_000;
+const DEFAULT_RELIST: Duration = Duration::from_secs(30);
+const MIN_RELIST: Duration = Duration::from_millis(100);
+/// A week: long enough to bring a removed host's logs back, short enough to stay small.
+const DEFAULT_FORGET: Duration = Duration::from_secs(7 * 24 * 3600);
+const DEFAULT_DELAY: Duration = Duration::from_millis(50);
+const MAX_DELAY: Duration = Duration::from_secs(10);
+/// One write and one fdatasync of this size cost far less than rendering it.
+const DEFAULT_BYTES: usize = 4 << 20;
+const MIN_BYTES: usize = 64 << 10;
+const MAX_BYTES: usize = 256 << 20;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,133 @@
+//! Defaults, the environment, and every way to get a key wrong.
+
+use std::{path::Path, time::Duration};
+
+use service::config::Problems;
+
+use super::{Config, RawConfig, resolve};
+use crate::{select::ReadMode, source::api::Endpoint};
+
+fn with(text: &str, environment: &[(&str, &str)]) -> Result<Config, Problems> {
+    let (raw, source) = service::config::parse::<RawConfig>(Path::new("collector.toml"), text)?;
+    resolve(raw, &source, &|name| {
+        environment
+            .iter()
+            .find(|(key, _)| *key == name)
+            .map(|(_, value)| (*value).to_owned())
+    })
+}
+
+fn config(text: &str) -> Config {
+    with(text, &[]).unwrap()
+}
+
+#[test]
+fn has_the_documented_defaults() {
+    let config = config("");
+    assert_eq!(config.log, Path::new("/var/log/logferry/decky.log"));
+    assert_eq!(config.json, Path::new("/var/log/logferry/decky.json"));
+    assert_eq!(config.state, Path::new("/var/lib/logferry/collector"));
+    assert_eq!(config.docker, Endpoint::Unix("/var/run/docker.sock".into()));
+    assert_eq!(config.read, ReadMode::Auto);
+    assert_eq!(config.labels.len(), 3);
+    assert!(!config.rendering.stderr && config.rendering.wrap);
+    assert_eq!(config.rendering.window, Duration::from_secs(1));
+    assert_eq!(config.rendering.events.len(), 5);
+    assert_eq!(config.rendering.max_keys, 10_000);
+    assert!(config.notices.is_empty());
+}
+
+#[test]
+fn replaces_the_last_suffix_for_the_records() {
+    let check = |log: &str, json: &str| {
+        assert_eq!(config(&format!("log = {log:?}")).json, Path::new(json));
+    };
+    check("/x/a.b.log", "/x/a.b.json");
+    check("/x/decky", "/x/decky.json");
+    check("/x.d/decky", "/x.d/decky.json");
+}
+
+#[test]
+fn lets_decnets_environment_beat_the_file() {
+    let text = "log = '/file.log'\nrelist = '5s'\n[dedupe]\nwindow = '9s'\nevents = ['a']\ndrop_services = ['b']";
+    let environment = [
+        ("DECNET_INGEST_LOG_FILE", "/env.log"),
+        ("DECNET_COLLECTOR_RL_WINDOW_SEC", "2.5"),
+        ("DECNET_COLLECTOR_RL_EVENT_TYPES", "connect, close,"),
+        ("DECNET_COLLECTOR_DROP_APPS", ""),
+        ("DECNET_COLLECTOR_RECONCILE_S", "7"),
+        ("DOCKER_HOST", "tcp://127.0.0.1:2375"),
+    ];
+    let config = with(text, &environment).unwrap();
+    assert_eq!(config.log, Path::new("/env.log"));
+    assert_eq!(config.json, Path::new("/env.json"));
+    assert_eq!(config.rendering.window, Duration::from_millis(2500));
+    assert_eq!(config.rendering.events, ["connect", "close"]);
+    assert!(config.rendering.drop_services.is_empty());
+    assert_eq!(config.relist, Duration::from_secs(7));
+    assert_eq!(config.docker, Endpoint::Tcp("127.0.0.1:2375".to_owned()));
+
+    // DOCKER_HOST is a default, not an order.
+    let config = with("docker = 'unix:///x.sock'", &environment).unwrap();
+    assert_eq!(config.docker, Endpoint::Unix("/x.sock".into()));
+}
+
+#[test]
+fn takes_bad_seconds_as_decnet_does() {
+    let window = |value| {
+        let config = with("", &[("DECNET_COLLECTOR_RL_WINDOW_SEC", value)]).unwrap();
+        (config.rendering.window, config.notices.len())
+    };
+    assert_eq!(window("-1"), (Duration::ZERO, 0));
+    assert_eq!(window("0"), (Duration::ZERO, 0));
+    assert_eq!(window("soon"), (Duration::from_secs(1), 1));
+    assert_eq!(window("NaN"), (Duration::from_secs(1), 1));
+    assert_eq!(window("1e300"), (Duration::from_secs(1), 1));
+}
+
+#[test]
+fn says_what_is_not_built() {
+    let config = config("[bus]\nsocket = '/x'\n[syslog]\n[otlp]\nendpoint = 'y'");
+    assert_eq!(config.notices.len(), 3, "{:?}", config.notices);
+}
+
+#[test]
+fn reports_every_problem_with_its_line() {
+    let text = "log = '/x/a.json'\ndocker = 'tcp://192.0.2.1:2375'\nlabels = ['a=b', '=c']\nrelist = '1ms'\n[commit]\nmax_bytes = 1\nmax_delay = '1h'\n[dedupe]\nmax_keys = 0\n";
+    let problems = with(text, &[]).unwrap_err().to_string();
+    let lines: Vec<_> = problems.lines().collect();
+    for (line, key) in [
+        (1, "log"),
+        (2, "docker"),
+        (3, "labels.1"),
+        (4, "relist"),
+        (6, "commit.max_bytes"),
+        (7, "commit.max_delay"),
+        (9, "dedupe.max_keys"),
+    ] {
+        let start = format!("collector.toml:{line}: {key}: ");
+        assert!(
+            lines.iter().any(|found| found.starts_with(&start)),
+            "{start} in\n{problems}"
+        );
+    }
+    assert_eq!(lines.len(), 7, "{problems}");
+}
+
+#[test]
+fn suggests_the_right_key() {
+    let problems = with("lables = []\nread = 'files'", &[])
+        .unwrap_err()
+        .to_string();
+    assert!(
+        problems.contains("collector.toml:1: lables") && problems.contains("labels"),
+        "{problems}"
+    );
+    assert!(problems.contains("collector.toml:2: read"), "{problems}");
+}
+
+#[test]
+fn refuses_to_collect_nothing() {
+    assert!(with("labels = []", &[]).is_err());
+    assert!(with("labels = []\ndecnet_state = '/x.json'", &[]).is_ok());
+}

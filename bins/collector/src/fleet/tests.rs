@@ -1,0 +1,1 @@
+//! Readers started, ended and started again.

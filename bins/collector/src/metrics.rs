@@ -1,0 +1,188 @@
+//! Every metric of the collector.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
+};
+
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::{Registry, Unit},
+};
+
+use crate::books::Books;
+
+/// Handles to the metrics; clones share their values.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    /// 1 while the daemon answers and the stream of events stands.
+    pub docker_connected: Gauge,
+    /// Containers that are collected, whether read now or drained.
+    pub containers: Gauge,
+    /// Containers that were removed before they could be looked at.
+    pub missed: Counter,
+    /// 1 while a batch can't be written (disk full).
+    pub blocked: Gauge,
+    /// Batches made durable.
+    pub commits: Counter,
+    /// Time from handing a batch over until it was durable.
+    pub commit_seconds: Histogram,
+    /// Gaps recorded in the ledger, by cause.
+    pub gaps: Family<CauseLabel, Counter>,
+    /// Octets known missing, by cause.
+    pub gap_bytes: Family<CauseLabel, Counter>,
+    /// Entries of Docker's logs that could not be read.
+    pub corrupt: Counter,
+    read: Family<ContainerLabel, Counter>,
+    written: Family<ContainerLabel, Counter>,
+    written_bytes: Family<ContainerLabel, Counter>,
+    dropped: Family<DropLabel, Counter>,
+    records: Counter<u64, AtomicU64>,
+    suppressed: Family<CauseLabel, Counter>,
+    names: Arc<Mutex<BTreeMap<String, ()>>>,
+}
+
+/// Why.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct CauseLabel {
+    /// One of a fixed set of words.
+    pub cause: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ContainerLabel {
+    container: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct DropLabel {
+    container: String,
+    reason: &'static str,
+}
+
+impl Metrics {
+    /// Registers everything.
+    pub fn new(registry: &mut Registry) -> Metrics {
+        let metrics = Metrics {
+            docker_connected: Gauge::default(),
+            containers: Gauge::default(),
+            missed: Counter::default(),
+            blocked: Gauge::default(),
+            commits: Counter::default(),
+            commit_seconds: Histogram::new(COMMIT_BUCKETS),
+            gaps: Family::default(),
+            gap_bytes: Family::default(),
+            corrupt: Counter::default(),
+            read: Family::default(),
+            written: Family::default(),
+            written_bytes: Family::default(),
+            dropped: Family::default(),
+            records: Counter::default(),
+            suppressed: Family::default(),
+            names: Arc::default(),
+        };
+        let m = metrics.clone();
+        registry.register(
+            "docker_connected",
+            "1 while the Docker daemon answers",
+            m.docker_connected,
+        );
+        registry.register("containers", "Containers that are collected", m.containers);
+        registry.register(
+            "containers_missed",
+            "Containers removed before they were looked at",
+            m.missed,
+        );
+        registry.register("blocked", "1 while a batch can't be written", m.blocked);
+        registry.register("commits", "Batches made durable", m.commits);
+        let help = "From handing a batch over until it is durable";
+        registry.register_with_unit("commit", help, Unit::Seconds, m.commit_seconds);
+        registry.register("gaps", "Gaps recorded in the ledger", m.gaps);
+        registry.register_with_unit("gap", "Octets known missing", Unit::Bytes, m.gap_bytes);
+        registry.register(
+            "corrupt_entries",
+            "Unreadable entries of Docker's logs",
+            m.corrupt,
+        );
+        registry.register("lines_read", "Lines read of a container", m.read);
+        registry.register("lines_written", "Lines durable in the log", m.written);
+        registry.register_with_unit(
+            "written",
+            "Octets durable in the log",
+            Unit::Bytes,
+            m.written_bytes,
+        );
+        registry.register("lines_dropped", "Lines left out of the log", m.dropped);
+        registry.register(
+            "records_written",
+            "Records durable in the JSON file",
+            m.records,
+        );
+        registry.register(
+            "records_suppressed",
+            "Records left out of the JSON file",
+            m.suppressed,
+        );
+        metrics
+    }
+
+    /// Adds what a durable batch brought of one container.
+    pub fn add(&self, container: &str, before: &Books, after: &Books) {
+        let label = ContainerLabel {
+            container: self.name(container),
+        };
+        self.read
+            .get_or_create(&label)
+            .inc_by(after.read - before.read);
+        self.written
+            .get_or_create(&label)
+            .inc_by(after.written - before.written);
+        self.written_bytes
+            .get_or_create(&label)
+            .inc_by(after.bytes - before.bytes);
+        for (reason, before, after) in [
+            ("blank", before.dropped.blank, after.dropped.blank),
+            ("stderr", before.dropped.stderr, after.dropped.stderr),
+        ] {
+            if after > before {
+                let label = DropLabel {
+                    container: label.container.clone(),
+                    reason,
+                };
+                self.dropped.get_or_create(&label).inc_by(after - before);
+            }
+        }
+        self.records
+            .inc_by(after.records.written - before.records.written);
+        for (cause, before, after) in [
+            ("repeated", before.records.repeated, after.records.repeated),
+            ("service", before.records.service, after.records.service),
+        ] {
+            if after > before {
+                self.suppressed
+                    .get_or_create(&CauseLabel { cause })
+                    .inc_by(after - before);
+            }
+        }
+    }
+
+    /// A container's label: its name, or a common one when there are too many names.
+    fn name(&self, container: &str) -> String {
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        if names.contains_key(container) {
+            return container.to_owned();
+        }
+        if names.len() >= MAX_NAMES {
+            return OTHER.to_owned();
+        }
+        names.insert(container.to_owned(), ());
+        container.to_owned()
+    }
+}
+
+/// Names that get a label of their own; what comes after is counted together.
+const MAX_NAMES: usize = 500;
+/// No container can be called this.
+const OTHER: &str = "_other";
+const COMMIT_BUCKETS: [f64; 10] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0, 5.0];

@@ -1,0 +1,174 @@
+//! Lines of a container turned into the octets of `.log` and `.json`: a pure step without IO, clock
+//! or allocation per line.
+
+use std::collections::HashSet;
+
+use docker_demux::{Line, Lines, Stream};
+use ratelimit::Dedupe;
+use rfc5424::{
+    Part, Timestamp, Wrap,
+    decnet::{self, Class, Extras, Record},
+};
+
+use crate::{books::Books, config::Rendering, select::Facts};
+
+/// Turns lines into octets; keeps the memory of the dedupe window.
+#[derive(Debug)]
+pub struct Renderer {
+    stderr: bool,
+    wrap: bool,
+    dedupe: Dedupe,
+    drop_services: HashSet<Vec<u8>>,
+}
+
+/// What a rendered line says of its container.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Label {
+    /// The container's name, HOSTNAME of a wrapped line.
+    pub name: String,
+    /// Its service, APP-NAME of a wrapped line.
+    pub service: String,
+    /// The first 12 digits of its id.
+    pub id: String,
+}
+
+/// The octets of one batch.
+#[derive(Debug, Default)]
+pub struct Output {
+    /// Whole lines for `.log`.
+    pub log: Vec<u8>,
+    /// Whole lines for `.json`.
+    pub json: Vec<u8>,
+}
+
+impl Renderer {
+    /// A renderer with an empty window.
+    #[must_use]
+    pub fn new(rendering: &Rendering) -> Renderer {
+        let events = rendering.events.iter().map(String::as_str);
+        Renderer {
+            stderr: rendering.stderr,
+            wrap: rendering.wrap,
+            dedupe: Dedupe::new(rendering.window, events, rendering.max_keys),
+            drop_services: rendering
+                .drop_services
+                .iter()
+                .map(|s| s.clone().into_bytes())
+                .collect(),
+        }
+    }
+
+    /// Appends `lines` of one container to `out` and enters them into its books.
+    pub fn render(&mut self, lines: &Lines, label: &Label, out: &mut Output, books: &mut Books) {
+        books.read += lines.index.len() as u64;
+        let before = out.log.len();
+        for line in &lines.index {
+            let bytes = &lines.bytes[line.start..line.end];
+            if line.stream == Stream::Stderr && !self.stderr {
+                books.dropped.stderr += 1;
+            } else if bytes.is_empty() && line.part.is_none() {
+                books.dropped.blank += 1;
+            } else {
+                self.line(line, bytes, label, out, books);
+            }
+        }
+        books.bytes += (out.log.len() - before) as u64;
+        debug_assert!(books.balance(), "{books:?}");
+    }
+
+    fn line(
+        &mut self,
+        line: &Line,
+        bytes: &[u8],
+        label: &Label,
+        out: &mut Output,
+        books: &mut Books,
+    ) {
+        books.written += 1;
+        if line.part.as_ref().is_some_and(|part| part.n > 0) {
+            // A later part means nothing alone: it is marked even where raw lines are wanted.
+            return wrapped(line, bytes, label, out, books);
+        }
+        match decnet::classify(bytes) {
+            Class::Record(record) => {
+                copied(bytes, out);
+                self.record(&record, line, label, out, books);
+            }
+            Class::Raw if self.wrap => wrapped(line, bytes, label, out, books),
+            Class::Raw | Class::Strict => copied(bytes, out),
+        }
+    }
+
+    fn record(
+        &mut self,
+        record: &Record<'_>,
+        line: &Line,
+        label: &Label,
+        out: &mut Output,
+        books: &mut Books,
+    ) {
+        if self.drop_services.contains(record.service()) {
+            books.records.service += 1;
+            return;
+        }
+        // The line's own time is the clock: a backlog is judged as it would have been live.
+        let allowed = self.dedupe.allow(
+            line.time_ns,
+            record.attacker_ip(),
+            record.decky(),
+            record.service(),
+            record.event_type(),
+        );
+        if !allowed {
+            books.records.repeated += 1;
+            return;
+        }
+        books.records.written += 1;
+        let extras = Extras {
+            fallback_time: Timestamp::from_unix_ns(line.time_ns),
+            source: None,
+            container: Some(&label.name),
+            stream: Some(line.stream.as_str()),
+        };
+        record.write_json(&mut out.json, &extras);
+    }
+}
+
+impl Label {
+    /// What rendering needs of a container's facts.
+    #[must_use]
+    pub fn of(facts: &Facts) -> Label {
+        Label {
+            name: facts.summary.name.clone(),
+            service: facts.service().to_owned(),
+            id: facts.summary.id.chars().take(12).collect(),
+        }
+    }
+}
+
+fn copied(bytes: &[u8], out: &mut Output) {
+    out.log.extend_from_slice(bytes);
+    out.log.push(b'\n');
+}
+
+fn wrapped(line: &Line, bytes: &[u8], label: &Label, out: &mut Output, books: &mut Books) {
+    books.wrapped += 1;
+    let wrap = Wrap {
+        stderr: line.stream == Stream::Stderr,
+        time_unix_ns: line.time_ns,
+        hostname: &label.name,
+        app_name: &label.service,
+        container: &label.name,
+        id: &label.id,
+        part: line.part.map(|part| Part {
+            line: part.line,
+            n: part.n + 1,
+            last: part.last,
+        }),
+    };
+    wrap.write(&mut out.log);
+    copied(bytes, out);
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,263 @@
+//! The `run` command: puts the parts together, and takes them down in the order that loses nothing.
+
+use std::{collections::BTreeMap, path::Path, sync::Arc, thread::JoinHandle, time::Duration};
+
+use anyhow::Context as _;
+use offsets::{AppendError, Appender, Ledger, Limits, Store};
+use rand::{SeedableRng as _, rngs::SmallRng};
+use service::{Failure, Telemetry, status::Health};
+use tokio::{
+    runtime::Builder,
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
+use tracing::{info, warn};
+
+use crate::{
+    checkpoint,
+    committer::Committer,
+    config::Config,
+    driver::{Driver, Readers},
+    fleet::{Fleet, Known, Observation},
+    metrics::Metrics,
+    render::Renderer,
+    roster::Roster,
+    source::{Event, Pool, file},
+    watch::Watch,
+    writer::Writer,
+};
+
+/// The ledger's file name in the state directory.
+pub const LEDGER: &str = "ledger.jsonl";
+
+/// Where containers come from, and where the program tells how it is doing.
+#[derive(Debug)]
+pub struct Sources {
+    /// What a watcher of the daemon, or a test, reports of containers.
+    pub observations: mpsc::Receiver<Observation>,
+    /// Counts.
+    pub metrics: Metrics,
+    /// Components and loops.
+    pub health: Health,
+}
+
+/// The parts that are opened before work begins.
+#[derive(Debug)]
+pub struct Opened {
+    store: Store,
+    committer: Committer,
+    roster: Arc<Roster>,
+    known: BTreeMap<String, Known>,
+    gone: BTreeMap<String, u64>,
+}
+
+/// Runs the collector until SIGTERM or SIGINT.
+///
+/// # Errors
+/// A bad configuration, a state directory in use, and what can't be repaired while running.
+pub fn run(path: &Path) -> Result<(), Failure> {
+    let (config, source) = Config::load(path)?;
+    service::init_tracing();
+    for notice in &config.notices {
+        warn!("{notice}");
+    }
+    let _lock = service::lock(&config.state).map_err(|error| error.failure(&source, "state"))?;
+    let runtime = service::runtime(THREADS)?;
+    runtime.block_on(async {
+        let mut telemetry = Telemetry::new("collector", env!("CARGO_PKG_VERSION"));
+        let metrics = Metrics::new(&mut telemetry.registry);
+        let health = telemetry.health();
+        let docker_ok = health.component("docker");
+        let server = service::status::Server::bind(&config.status.listen(&config.state))?;
+        let opened = open(&config, &metrics, &health).await?;
+        let roster = opened.roster.clone();
+        let page = move || serde_json::json!({ "containers": roster.to_json() });
+        let status = tokio::spawn(server.run(telemetry.into(), page));
+        let (sender, observations) = mpsc::channel(OBSERVATIONS);
+        let own = crate::commands::own_container();
+        let watch = Watch::new(&config, own, sender, metrics.clone(), docker_ok);
+        let watch = tokio::spawn(watch.run());
+        service::notify::ready();
+        info!(path = %config.log.display(), "collecting");
+        let sources = Sources {
+            observations,
+            metrics,
+            health,
+        };
+        let result = collect(&config, opened, sources, service::stop_signal()).await;
+        service::notify::stopping();
+        watch.abort();
+        status.abort();
+        Ok(result?)
+    })
+}
+
+/// Opens files and state; finishes what the run before left.
+///
+/// # Errors
+/// Damaged state, or files that can't be opened.
+pub async fn open(config: &Config, metrics: &Metrics, health: &Health) -> anyhow::Result<Opened> {
+    let store = Store::open(config.state.join("offsets.sqlite"))
+        .await
+        .context("open the state")?;
+    let targets = [config.log.clone(), config.json.clone()];
+    let (appender, recovered) = loop {
+        let mut limits = Limits::default();
+        limits.batch_bytes = MAX_BATCH;
+        let opened =
+            Appender::open(store.clone(), config.state.join("redo"), &targets, limits).await;
+        match opened {
+            Err(AppendError::Blocked { path, source }) => {
+                warn!(path = %path.display(), error = %source, "can't write, waiting until it works");
+                tokio::time::sleep(BLOCKED_PAUSE).await;
+            }
+            opened => break opened.context("open the log")?,
+        }
+    };
+    let path = config.state.join(LEDGER);
+    let ledger = tokio::task::spawn_blocking(move || Ledger::open(path)).await;
+    let ledger = ledger
+        .context("open the ledger")?
+        .context("open the ledger")?;
+    if let Some(torn) = ledger.torn {
+        warn!(path = %torn.quarantine.display(), bytes = torn.len, "ledger's torn end set aside");
+    }
+    let left = checkpoint::load(&store).await.context("read the state")?;
+    let roster = Arc::new(Roster::new(&left.checkpoints));
+    let mut known: BTreeMap<String, Known> = BTreeMap::new();
+    for (id, checkpoint) in left.checkpoints {
+        known.entry(id).or_default().cursor = checkpoint.cursor;
+    }
+    for (id, started_ns) in left.drained {
+        known.entry(id).or_default().drained_ns = Some(started_ns);
+    }
+    for (id, _) in &left.gone {
+        known.entry(id.clone()).or_default().gone = true;
+    }
+    let committer = Committer::new(
+        appender,
+        ledger.ledger,
+        left.gaps,
+        &recovered,
+        roster.clone(),
+        metrics.clone(),
+        health.component("disk"),
+    );
+    let committer = committer.await?;
+    Ok(Opened {
+        store,
+        committer,
+        roster,
+        known,
+        gone: left.gone.into_iter().collect(),
+    })
+}
+
+/// Collects until `stop`. Whatever the readers handed out by then is durable at the end, unless the
+/// disk is full.
+///
+/// # Errors
+/// What can't be repaired while running.
+pub async fn collect(
+    config: &Config,
+    opened: Opened,
+    sources: Sources,
+    stop: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
+    let Opened {
+        store,
+        committer,
+        roster,
+        known,
+        gone,
+    } = opened;
+    let Sources {
+        observations,
+        metrics,
+        health,
+    } = sources;
+    let pool = Pool::new(BUFFERS);
+    let (events, received) = mpsc::channel(BUFFERS);
+    let (commands, ordered) = mpsc::channel(COMMANDS);
+    let (missed, no_reader) = mpsc::channel(COMMANDS);
+    let (full, filled) = mpsc::channel(1);
+    let (empty, emptied) = mpsc::channel(2);
+    // Bounded by the number of containers: a reader is started only after its last end was seen.
+    let (finished, ended) = mpsc::unbounded_channel();
+    let (stopping, told) = watch::channel(false);
+
+    let stderr = config.rendering.stderr;
+    let file_thread = file_reader(stderr, ordered, events.clone(), pool.clone())?;
+    let writer = Writer::new(Renderer::new(&config.rendering), roster.clone());
+    let pulse = health.pulse("writer");
+    let writer = tokio::spawn(writer.run(config.commit, received, no_reader, full, emptied, pulse));
+    let mut committer = tokio::spawn(committer.run(filled, empty, finished, told));
+    let readers = Readers {
+        endpoint: config.docker.clone(),
+        stderr,
+        commands,
+        events,
+        pool,
+        tasks: JoinSet::new(),
+        stops: BTreeMap::new(),
+    };
+    let driver = Driver {
+        fleet: Fleet::new(config.read, known, SmallRng::from_rng(&mut rand::rng())),
+        roster,
+        store,
+        gone,
+        forget_after: config.forget_after,
+        readers,
+        missed,
+        metrics,
+        pulse: health.pulse("driver"),
+    };
+    let result = tokio::select! {
+        result = driver.run(observations, ended) => result,
+        result = &mut committer => {
+            result.context("the committing task died")??;
+            anyhow::bail!("the writer ended early");
+        }
+        () = stop => Ok(()),
+    };
+    // The driver is gone, and with it the readers' orders: they end, then the writer, then the committer.
+    let _ = stopping.send(true);
+    tokio::task::spawn_blocking(move || file_thread.join())
+        .await
+        .context("end the file reader")?
+        .map_err(|_| anyhow::anyhow!("the file reader died"))?;
+    writer.await.context("end the writer")?;
+    committer.await.context("end the committer")??;
+    result
+}
+
+/// Starts the file reader on a thread of its own: it blocks on the disk.
+fn file_reader(
+    stderr: bool,
+    commands: mpsc::Receiver<file::Command>,
+    events: mpsc::Sender<Event>,
+    pool: Pool,
+) -> anyhow::Result<JoinHandle<()>> {
+    let runtime = Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .context("make a runtime")?;
+    let options = file::Options { stderr };
+    let work = move || runtime.block_on(file::run(options, commands, events, pool));
+    std::thread::Builder::new()
+        .name("file-reader".to_owned())
+        .spawn(work)
+        .context("start a thread")
+}
+
+/// One renders, the other does everything else.
+const THREADS: usize = 2;
+/// Line buffers of all readers together, about 1.5 MiB each.
+const BUFFERS: usize = 16;
+/// Orders waiting for the file reader.
+const COMMANDS: usize = 64;
+/// Reports waiting for the driver.
+const OBSERVATIONS: usize = 64;
+/// A batch never comes near this; it bounds the redo files.
+const MAX_BATCH: usize = 1 << 30;
+const BLOCKED_PAUSE: Duration = Duration::from_millis(250);

@@ -1,7 +1,7 @@
 //! JSON by hand: strings with correct escaping, fast where a line is clean, and the form in which
 //! a strict message is shown.
 
-use crate::{Message, ParseError};
+use crate::{Message, ParseError, swar};
 
 /// Where JSON goes. One record is written through one sink.
 pub(crate) trait Sink {
@@ -99,48 +99,42 @@ impl<'a> Fast<'a> {
 
     /// Whether a text is one that this sink may take.
     pub(crate) fn takes(text: &[u8]) -> bool {
-        !text
-            .iter()
-            .fold(false, |found, octet| found | (*octet < 0x20))
+        // Both tests in one pass, which the compiler makes wide.
+        let (high, control) = text.iter().fold((0, false), |(high, control), octet| {
+            (high | octet, control | (*octet < 0x20))
+        });
+        !control && (high < 0x80 || std::str::from_utf8(text).is_ok())
     }
 
-    /// Copies `text` up to the first octet that needs care, eight at a time, calls `special` for it
-    /// with the rest that starts there, and so on. `special` gives the octets to write and how many
-    /// it took.
+    /// Room for a text, and behind it the slack.
     #[inline(always)]
-    fn copy(
-        &mut self,
-        text: &[u8],
-        find: impl Fn(u64) -> u64,
-        special: impl Fn(&[u8]) -> ([u8; 2], usize, usize),
-    ) {
-        let room = &mut self.room[self.at..][..2 * text.len() + Self::SLACK];
+    fn room_for(&mut self, text: &[u8]) -> &mut [u8] {
+        &mut self.room[self.at..][..2 * text.len() + Self::SLACK]
+    }
+
+    /// The rest of a value from its first backslash on.
+    fn escaped(&mut self, value: &[u8]) {
+        let room = self.room_for(value);
         let (mut from, mut to) = (0, 0);
-        while let Some(chunk) = text[from..].first_chunk::<8>() {
-            room[to..to + 8].copy_from_slice(chunk);
-            let found = find(u64::from_le_bytes(*chunk));
-            let clean = found.trailing_zeros() as usize / 8;
+        while from < value.len() {
+            let (word, len) = swar::load(value, from);
+            room[to..to + 8].copy_from_slice(&word.to_le_bytes());
+            let clean = swar::lowest(swar::equal(word, b'\\')).min(len);
             from += clean;
             to += clean;
-            if clean < 8 {
-                let (octets, len, taken) = special(&text[from..]);
-                room[to..to + 2].copy_from_slice(&octets);
-                to += len;
-                from += taken;
+            if clean == len {
+                continue;
             }
-        }
-        while from < text.len() {
-            let octet = text[from];
-            if find(u64::from(octet)) & 0x80 == 0 {
-                room[to] = octet;
-                to += 1;
-                from += 1;
-            } else {
-                let (octets, len, taken) = special(&text[from..]);
-                room[to..to + 2].copy_from_slice(&octets);
-                to += len;
-                from += taken;
-            }
+            // Backslash-quote and backslash-backslash mean the same to JSON; a quote can't stand
+            // bare in a value.
+            let (octets, len, taken) = match value.get(from + 1) {
+                Some(b']') => ([b']', 0], 1, 2),
+                Some(&octet @ (b'"' | b'\\')) => ([b'\\', octet], 2, 2),
+                _ => (*b"\\\\", 2, 1),
+            };
+            room[to..to + 2].copy_from_slice(&octets);
+            to += len;
+            from += taken;
         }
         self.at += to;
     }
@@ -155,30 +149,44 @@ impl Sink for Fast<'_> {
 
     #[inline]
     fn text(&mut self, text: &[u8]) {
-        let find = |word| equal(word, b'"') | equal(word, b'\\');
-        self.copy(text, find, |rest| ([b'\\', rest[0]], 2, 1));
+        let room = self.room_for(text);
+        let (mut from, mut to) = (0, 0);
+        while from < text.len() {
+            let (word, len) = swar::load(text, from);
+            room[to..to + 8].copy_from_slice(&word.to_le_bytes());
+            let mut found = swar::exactly(word, b'"') | swar::exactly(word, b'\\');
+            // What stands from the special octet on moves up by one to let a backslash in. Where
+            // the next word goes depends on a count only, so the processor needs not wait.
+            while found != 0 {
+                let index = swar::lowest(found);
+                room[to + index] = b'\\';
+                let moved = word >> (8 * index);
+                room[to + index + 1..to + index + 9].copy_from_slice(&moved.to_le_bytes());
+                to += 1;
+                found &= found - 1;
+            }
+            from += len;
+            to += len;
+        }
+        self.at += to;
     }
 
     #[inline]
     fn value(&mut self, value: &[u8]) {
-        // A quote can't stand bare in a value; backslash-quote and backslash-backslash mean the
-        // same to JSON.
-        let find = |word| equal(word, b'\\');
-        self.copy(value, find, |rest| match rest.get(1) {
-            Some(b']') => ([b']', 0], 1, 2),
-            Some(&octet @ (b'"' | b'\\')) => ([b'\\', octet], 2, 2),
-            _ => (*b"\\\\", 2, 1),
-        });
+        let room = self.room_for(value);
+        let mut at = 0;
+        while at < value.len() {
+            let (word, len) = swar::load(value, at);
+            room[at..at + 8].copy_from_slice(&word.to_le_bytes());
+            let clean = swar::lowest(swar::equal(word, b'\\'));
+            if clean < len {
+                self.at += at + clean;
+                return self.escaped(&value[at + clean..]);
+            }
+            at += len;
+        }
+        self.at += at;
     }
-}
-
-/// The high bit of each octet of `word` that equals `octet`; exact up to the lowest one.
-#[inline(always)]
-fn equal(word: u64, octet: u8) -> u64 {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGHS: u64 = 0x8080_8080_8080_8080;
-    let zero = word ^ (ONES * u64::from(octet));
-    zero.wrapping_sub(ONES) & !zero & HIGHS
 }
 
 /// Appends the JSON object that shows a strict message, and an LF:

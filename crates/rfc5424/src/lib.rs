@@ -22,6 +22,7 @@
 mod json;
 mod message;
 mod sd;
+mod swar;
 mod wrap;
 
 pub mod decnet;

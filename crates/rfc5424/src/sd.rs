@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::{Field, ParseError};
+use crate::{Field, ParseError, swar};
 
 /// The STRUCTURED-DATA of a message that was parsed: legal text, elements in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,9 +152,10 @@ impl<'a> Iterator for Params<'a> {
 }
 
 /// Where the closing quote of the value that starts at `at` is.
+#[inline]
 pub(crate) fn value_end(buf: &[u8], mut at: usize) -> Option<usize> {
     loop {
-        at += memchr::memchr2(b'"', b'\\', buf.get(at..)?)?;
+        at = quote_or_backslash(buf, at)?;
         if buf[at] == b'"' {
             return Some(at);
         }
@@ -162,6 +163,23 @@ pub(crate) fn value_end(buf: &[u8], mut at: usize) -> Option<usize> {
         // the octets of a longer character are no quotes.
         at += 2;
     }
+}
+
+/// Most values are short, most of the rest are long: two words by hand, then the wide search.
+#[inline]
+fn quote_or_backslash(buf: &[u8], mut at: usize) -> Option<usize> {
+    for _ in 0..2 {
+        let Some(chunk) = buf.get(at..)?.first_chunk() else {
+            break;
+        };
+        let word = u64::from_le_bytes(*chunk);
+        let found = swar::equal(word, b'"') | swar::equal(word, b'\\');
+        if found != 0 {
+            return Some(at + swar::lowest(found));
+        }
+        at += 8;
+    }
+    memchr::memchr2(b'"', b'\\', &buf[at..]).map(|found| at + found)
 }
 
 fn text(octets: &[u8], base: usize) -> Result<&str, ParseError> {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::{is_blank, trim_end, trim_start};
-use crate::sd::value_end;
+use crate::{sd::value_end, swar};
 
 /// Parameters by name, in order of first appearance, each with its last value.
 #[derive(Debug, Clone)]
@@ -136,9 +136,10 @@ fn read_element<'a>(text: &'a [u8], params: &mut Params<'a>, wanted: bool) -> Op
             at += 1;
         }
         let start = at;
-        while !matches!(text.get(at)?, b']' | b'=') && !is_blank(text[at]) {
-            at += 1;
-        }
+        // Names have no octet below 0x21; a word that has one is no parameter.
+        at = swar::find(text, at, |word| {
+            swar::equal(word, b'=') | swar::equal(word, b']') | swar::below(word, 0x21)
+        })?;
         if text[at] == b'=' && at > start && text.get(at + 1) == Some(&b'"') {
             let name = &text[start..at];
             let end = value_end(text, at + 2)?;
@@ -149,14 +150,14 @@ fn read_element<'a>(text: &'a [u8], params: &mut Params<'a>, wanted: bool) -> Op
                 });
             }
             at = end + 1;
-        } else {
-            while text[at] != b']' && !is_blank(text[at]) {
-                at += 1;
-                text.get(at)?;
-            }
-            if text[at] == b']' {
-                return Some(&text[at + 1..]);
-            }
+            continue;
+        }
+        while text[at] != b']' && !is_blank(text[at]) {
+            at += 1;
+            text.get(at)?;
+        }
+        if text[at] == b']' {
+            return Some(&text[at + 1..]);
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::{
     Timestamp,
     json::{Careful, Fast, Sink, string},
     message::BOM,
+    swar,
     timestamp::Civil,
     wrap,
 };
@@ -130,12 +131,11 @@ impl<'a> Record<'a> {
     /// attacker_ip fields msg raw_line`, then what `extras` has, then `"lossy":true` if octets of
     /// the line are not UTF-8 and were replaced by U+FFFD.
     pub fn write_json(&self, out: &mut Vec<u8>, extras: &Extras<'_>) {
-        let lossy = std::str::from_utf8(self.line).is_err();
-        let clean = !lossy
-            && self.line.len() <= FAST_MAX
+        let clean = self.line.len() <= FAST_MAX
             && Fast::takes(self.line)
             && extras.texts().all(|text| Fast::takes(text.as_bytes()));
         if !clean {
+            let lossy = std::str::from_utf8(self.line).is_err();
             return self.write(&mut Careful { out }, extras, lossy);
         }
         // Each octet of the line stands in `raw_line` and at most once elsewhere, but for the
@@ -328,7 +328,15 @@ fn header(text: &[u8]) -> Option<(Header<'_>, &[u8])> {
 /// One or more octets that are no blanks, and what stands behind the single space after them.
 #[inline]
 fn token(text: &[u8]) -> Option<(&[u8], &[u8])> {
-    let len = text.iter().position(|octet| is_blank(*octet))?;
+    let mut len = 0;
+    loop {
+        // Nothing below 0x21 but a blank is usual in a line.
+        len = swar::find(text, len, |word| swar::below(word, 0x21))?;
+        if is_blank(text[len]) {
+            break;
+        }
+        len += 1;
+    }
     (len > 0 && text[len] == b' ').then(|| (&text[..len], &text[len + 1..]))
 }
 
@@ -375,5 +383,6 @@ fn attacker<'a>(params: &Params<'a>, msg: &'a [u8]) -> (&'a [u8], Option<&'a [u8
 /// Longer lines take the careful way, which needs no room beforehand.
 const FAST_MAX: usize = 64 * 1024;
 
-/// Keys, punctuation, numbers, the address and its port once more, and slack: 1 KiB is twice that.
-const FIXED_MAX: usize = 1024;
+/// Keys and punctuation (240), numbers (40), address and port once more (72), slack (8), and as much
+/// again.
+const FIXED_MAX: usize = 720;

@@ -19,8 +19,12 @@ impl Civil {
     #[inline]
     pub(crate) fn parse(text: &[u8]) -> Option<Self> {
         // `YYYY-MM-DDThh:mm:ss` is what nearly every line carries.
-        let head: &[u8; 19] = text.first_chunk()?;
-        if head[4] == b'-' && head[7] == b'-' && head[13] == b':' && head[16] == b':' {
+        if let Some(head) = text.first_chunk::<19>()
+            && head[4] == b'-'
+            && head[7] == b'-'
+            && head[13] == b':'
+            && head[16] == b':'
+        {
             let (year_high, year_low) = (pair(head, 0)?, pair(head, 2)?);
             let date = (year_high * 100 + year_low, pair(head, 5)?, pair(head, 8)?);
             let time = (pair(head, 11)?, pair(head, 14)?, pair(head, 17)?);
@@ -192,7 +196,9 @@ impl From<Timestamp> for Civil {
 pub(crate) const fn days_in_month(year: u32, month: u32) -> u32 {
     match month {
         4 | 6 | 9 | 11 => 30,
-        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
+        2 if year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)) => {
+            29
+        }
         2 => 28,
         _ => 31,
     }
@@ -209,8 +215,11 @@ fn days_from_civil(year: u32, month: u32, day: u32) -> i64 {
     era * 146_097 + day_of_era - 719_468
 }
 
+/// Year, month, day.
+type Date = (u32, u32, u32);
+
 /// The date at the front of a text that is not in the usual form, and the rest.
-fn split_date(text: &[u8]) -> Option<((u32, u32, u32), &[u8])> {
+fn split_date(text: &[u8]) -> Option<(Date, &[u8])> {
     let year = pair(text, 0)? * 100 + pair(text, 2)?;
     let dash = usize::from(text.get(4) == Some(&b'-'));
     if text.get(4 + dash) == Some(&b'W') {
@@ -227,7 +236,7 @@ fn split_date(text: &[u8]) -> Option<((u32, u32, u32), &[u8])> {
 }
 
 /// ISO 8601 week dates: `2026-W25`, `2026-W25-6`, `2026W25`, `2026W256`; Monday if no day is given.
-fn split_week_date(text: &[u8], year: u32, dashed: bool) -> Option<((u32, u32, u32), &[u8])> {
+fn split_week_date(text: &[u8], year: u32, dashed: bool) -> Option<(Date, &[u8])> {
     let at = if dashed { 6 } else { 5 };
     let week = pair(text, at)?;
     let after = &text[at + 2..];
@@ -266,7 +275,7 @@ fn split_clock(text: &[u8]) -> Option<((u32, u32, u32), u8)> {
     }
 }
 
-/// `.` or `,` and digits, as nanoseconds, cut at the ninth; nothing at all is zero.
+/// `.` or `,` and digits (none will do), as nanoseconds, cut at the ninth; nothing at all is zero.
 #[inline]
 fn fraction_nanos(text: &[u8]) -> Option<u32> {
     let Some((_point, digits)) = text.split_first() else {
@@ -280,7 +289,7 @@ fn fraction_nanos(text: &[u8]) -> Option<u32> {
         nanos += u32::from(octet - b'0') * unit;
         unit /= 10;
     }
-    (!digits.is_empty()).then_some(nanos)
+    Some(nanos)
 }
 
 /// Two digits.

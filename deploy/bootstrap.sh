@@ -10,7 +10,8 @@ set -eu
 
 cd "$(dirname "$0")/.."
 root=$(pwd)
-PATH="$PATH:$HOME/.cargo/bin:/usr/sbin:/sbin"
+PATH="$PATH:$HOME/.cargo/bin:/usr/sbin:/sbin:$root/target/tools/bin"
+cargo_deny=0.20.2
 dockerd_pid=
 
 say() { printf '==> %s\n' "$*" >&2; }
@@ -106,6 +107,15 @@ need_rust_tools() {
     done
 }
 
+# For the check of licences and sources; a few minutes, once, and nothing outside target/ changes.
+need_deny() {
+    ! have cargo-deny || return 0
+    say "building cargo-deny into target/tools"
+    cargo install cargo-deny --version "$cargo_deny" --locked --quiet --root target/tools --target-dir target/tools/build ||
+        say "could not: licences are not checked"
+    rm -rf target/tools/build
+}
+
 # --- what the tests talk to ------------------------------------------------------------------------------------------
 
 need_peers() {
@@ -192,9 +202,10 @@ checks() {
     step documentation env RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
     step units sh deploy/check-units.sh
     if have cargo-deny; then
-        step licences cargo deny --log-level error check bans licenses sources
+        step licences cargo-deny --log-level error check bans licenses sources
     else
-        say "licences: not checked here, cargo-deny is not installed (cargo install cargo-deny --locked; just deny)"
+        say "SKIPPED licences: cargo-deny is missing (cargo install cargo-deny --locked)"
+        echo "licences: cargo-deny is missing" >>"$LOGFERRY_SKIPS"
     fi
     skipped=$(wc -l <"$LOGFERRY_SKIPS" | tr -d ' ')
     if [ "$skipped" != 0 ]; then
@@ -223,11 +234,13 @@ build)
 deps)
     need_build
     need_rust_tools
+    need_deny
     need_peers
     ;;
 test)
     need_build
     need_rust_tools
+    need_deny
     need_peers
     checks "$@"
     ;;

@@ -4,10 +4,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, Connection, Row, SqliteConnection};
+
+use crate::appender::Tagged;
 
 /// One change of a checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,13 +85,21 @@ struct Inner {
     ahead: Mutex<Ahead>,
 }
 
-/// What redo slots hold durably and the table does not hold yet.
+/// What redo slots hold durably and the table does not hold yet, by the appender's place. Two
+/// appenders on one store use keys of their own.
+type Ahead = BTreeMap<String, Batches>;
+
+/// One appender's part of it.
 #[derive(Debug, Default, Clone)]
-struct Ahead {
-    /// Key to new value (`None`: deleted).
-    changes: BTreeMap<String, Option<Vec<u8>>>,
-    /// Place of an appender to the batch whose changes are in `changes`.
-    batches: BTreeMap<String, u64>,
+struct Batches {
+    /// The newest batch that the table holds.
+    applied: u64,
+    /// The newest batch that a slot holds.
+    newest: u64,
+    /// Key to the batch that set it and the new value (`None`: deleted).
+    changes: BTreeMap<String, (u64, Option<Vec<u8>>)>,
+    /// When the oldest of `changes` came.
+    since: Option<Instant>,
 }
 
 impl Store {
@@ -145,7 +155,11 @@ impl Store {
     pub async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
         // The lock comes first: a flush moves values from `ahead` into the table under it.
         let mut connection = self.inner.connection.lock().await;
-        if let Some(value) = self.ahead().changes.get(key) {
+        if let Some((_, value)) = self
+            .ahead()
+            .values()
+            .find_map(|batches| batches.changes.get(key))
+        {
             return Ok(value.clone());
         }
         let row = sqlx::query("SELECT value FROM checkpoint WHERE key = ?")
@@ -175,7 +189,7 @@ impl Store {
             let value: Vec<u8> = row.try_get(1).map_err(|source| self.query(source))?;
             all.insert(key, Some(value));
         }
-        for (key, value) in &self.ahead().changes {
+        for (key, (_, value)) in self.ahead().values().flat_map(|batches| &batches.changes) {
             if key.starts_with(prefix) {
                 all.insert(key.clone(), value.clone());
             }
@@ -194,23 +208,40 @@ impl Store {
     pub async fn commit(&self, changes: &[Change]) -> Result<(), StoreError> {
         let mut connection = self.inner.connection.lock().await;
         let ahead = self.ahead().clone();
-        let mut all = ahead.changes.clone();
+        let mut all = BTreeMap::new();
+        let mut newest = BTreeMap::new();
+        for (place, batches) in &ahead {
+            all.extend(
+                batches
+                    .changes
+                    .iter()
+                    .map(|(key, (_, value))| (key.clone(), value.clone())),
+            );
+            if batches.newest != batches.applied {
+                newest.insert(place.clone(), batches.newest);
+            }
+        }
         for change in changes {
             let (key, value) = change.parts();
             all.insert(key.to_owned(), value.map(<[u8]>::to_vec));
         }
-        if all.is_empty() && ahead.batches.is_empty() {
+        if all.is_empty() && newest.is_empty() {
             return Ok(());
         }
-        write(&mut connection, &all, &ahead.batches)
+        write(&mut connection, &all, &newest)
             .await
             .map_err(|source| self.query(source))?;
         // What an append put ahead while the transaction ran stays ahead.
-        let mut now = self.ahead();
-        now.changes
-            .retain(|key, value| ahead.changes.get(key) != Some(value));
-        now.batches
-            .retain(|place, batch| ahead.batches.get(place) != Some(batch));
+        for (place, batches) in self.ahead().iter_mut() {
+            let Some(written) = ahead.get(place) else {
+                continue;
+            };
+            batches.applied = written.newest;
+            batches
+                .changes
+                .retain(|_, (batch, _)| *batch > written.newest);
+            batches.since = batches.since.filter(|_| !batches.changes.is_empty());
+        }
         Ok(())
     }
 
@@ -229,6 +260,36 @@ impl Store {
         Ok(batch.and_then(|batch| u64::try_from(batch).ok()))
     }
 
+    /// Makes `place` known as an appender whose newest batch is 0.
+    pub(crate) async fn found(&self, place: &str) -> Result<(), StoreError> {
+        let mut connection = self.inner.connection.lock().await;
+        sqlx::query("INSERT INTO appender VALUES (?, 0) ON CONFLICT (place) DO NOTHING")
+            .bind(place)
+            .execute(&mut *connection)
+            .await
+            .map(drop)
+            .map_err(|source| self.query(source))
+    }
+
+    /// Takes over what the newest slot of `place` held of changes, `applied` being the newest batch in
+    /// the table.
+    pub(crate) fn start_ahead(&self, place: &str, applied: u64, newest: u64, changes: Vec<Tagged>) {
+        let changes = changes.into_iter().filter(|change| change.batch > applied);
+        let changes: BTreeMap<_, _> = changes
+            .map(|change| (change.key, (change.batch, change.value)))
+            .collect();
+        let since = (!changes.is_empty()).then(Instant::now);
+        self.ahead().insert(
+            place.to_owned(),
+            Batches {
+                applied,
+                newest,
+                changes,
+                since,
+            },
+        );
+    }
+
     /// Takes changes that a redo slot holds durably as batch `batch`; a later commit writes them.
     pub(crate) fn put_ahead(
         &self,
@@ -237,13 +298,53 @@ impl Store {
         changes: impl IntoIterator<Item = Change>,
     ) {
         let mut ahead = self.ahead();
+        let batches = ahead.entry(place.to_owned()).or_default();
+        batches.newest = batch;
         for change in changes {
             match change {
-                Change::Put { key, value } => ahead.changes.insert(key, Some(value)),
-                Change::Delete { key } => ahead.changes.insert(key, None),
+                Change::Put { key, value } => batches.changes.insert(key, (batch, Some(value))),
+                Change::Delete { key } => batches.changes.insert(key, (batch, None)),
             };
         }
-        ahead.batches.insert(place.to_owned(), batch);
+        if batches.since.is_none() && !batches.changes.is_empty() {
+            batches.since = Some(Instant::now());
+        }
+    }
+
+    /// What the next slot of `place` has to carry: the newest batch in the table, and every change
+    /// after it.
+    pub(crate) fn ahead_of(&self, place: &str) -> (u64, Vec<Tagged>) {
+        let ahead = self.ahead();
+        let Some(batches) = ahead.get(place) else {
+            return (0, Vec::new());
+        };
+        let tagged = |(key, (batch, value)): (&String, &(u64, Option<Vec<u8>>))| Tagged {
+            batch: *batch,
+            key: key.clone(),
+            value: value.clone(),
+        };
+        (
+            batches.applied,
+            batches.changes.iter().map(tagged).collect(),
+        )
+    }
+
+    /// Bytes of the changes ahead of the table for `place`, and how long the oldest has been.
+    pub(crate) fn lag(&self, place: &str) -> (usize, Duration) {
+        let ahead = self.ahead();
+        let Some(batches) = ahead.get(place) else {
+            return (0, Duration::ZERO);
+        };
+        let size = |(key, (_, value)): (&String, &(u64, Option<Vec<u8>>))| {
+            key.len() + value.as_ref().map_or(0, Vec::len)
+        };
+        let bytes = batches.changes.iter().map(size).sum();
+        (
+            bytes,
+            batches
+                .since
+                .map_or(Duration::ZERO, |since| since.elapsed()),
+        )
     }
 
     fn ahead(&self) -> MutexGuard<'_, Ahead> {

@@ -1,0 +1,1 @@
+//! Particular crashes, by name.

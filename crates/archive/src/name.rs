@@ -209,7 +209,7 @@ pub fn init(data: &Path) -> io::Result<ArchiveId> {
         other => return other,
     }
     let id = ArchiveId::random();
-    let new = data.join(".archive.id.new");
+    let new = data.join(".archive-id.new");
     fs::write(&new, format!("{id}\n"))?;
     fs::File::open(&new)?.sync_all()?;
     // A hard link never replaces an identity that another process made meanwhile.
@@ -235,7 +235,7 @@ pub fn archive_id(data: &Path) -> io::Result<ArchiveId> {
 /// The folder of the segments, under the data directory.
 pub(crate) const ARCHIVE_DIR: &str = "archive";
 /// The file of the archive's identity, beside the folder because a worker may have any name inside it.
-const ID_FILE: &str = "archive.id";
+const ID_FILE: &str = "archive-id";
 
 #[cfg(test)]
 mod tests;

@@ -69,6 +69,18 @@ impl Reader {
         self.position
     }
 
+    /// Goes to another offset, of the same segment at the least cost.
+    pub fn seek(&mut self, offset: u64) {
+        if self
+            .segment
+            .as_ref()
+            .is_some_and(|(_, base)| offset < *base)
+        {
+            self.segment = None;
+        }
+        self.position = offset;
+    }
+
     /// Appends at most `max` bytes below `limit` to `buf`. `limit` must be a committed end.
     ///
     /// # Errors

@@ -1,4 +1,5 @@
 //! The archive over real files: windows that stand or are void, and what is left after a crash at each step.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 mod recovery;
 mod support;

@@ -1,0 +1,245 @@
+//! The accept loop: who may come in, how many, and what is said of those who may not.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use pki::{Accepted, Refusal};
+use service::Seldom;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+use tracing::Instrument as _;
+
+use crate::config::Limits;
+use crate::metrics::count;
+use crate::session::{End, Session, Shared};
+use crate::workers::Workers;
+
+/// Accepts connections and owns their tasks.
+pub(crate) struct Server {
+    listener: TcpListener,
+    limits: Limits,
+    door: Arc<Door>,
+    stop: watch::Receiver<bool>,
+}
+
+/// What a connection needs on its way in.
+struct Door {
+    shared: Arc<Shared>,
+    workers: Arc<Workers>,
+    limits: Limits,
+    connections: Arc<Semaphore>,
+    handshakes: Semaphore,
+    /// One line per address and minute about what was refused.
+    refusals: Seldom<IpAddr>,
+    /// One line per address and minute about what broke.
+    breaks: Seldom<IpAddr>,
+}
+
+impl Server {
+    pub(crate) fn new(
+        listener: TcpListener,
+        limits: Limits,
+        shared: Arc<Shared>,
+        workers: Arc<Workers>,
+    ) -> Server {
+        let stop = shared.stop.clone();
+        let door = Door {
+            shared,
+            workers,
+            limits,
+            connections: Arc::new(Semaphore::new(limits.connections)),
+            handshakes: Semaphore::new(limits.handshakes),
+            refusals: Seldom::new(QUIET),
+            breaks: Seldom::new(QUIET),
+        };
+        Server {
+            listener,
+            limits,
+            door: Arc::new(door),
+            stop,
+        }
+    }
+
+    /// Serves until the stop, then waits for the connections to end by it.
+    pub(crate) async fn run(mut self) {
+        let mut tasks = JoinSet::new();
+        let full = Seldom::new(QUIET);
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                _ = self.stop.wait_for(|stop| *stop) => break,
+                Some(ended) = tasks.join_next(), if !tasks.is_empty() => {
+                    report_panic(ended);
+                    continue;
+                }
+                accepted = self.listener.accept() => accepted,
+            };
+            let (tcp, addr) = match accepted {
+                Ok(accepted) => accepted,
+                Err(e) => {
+                    accept_failed(&e, &full).await;
+                    continue;
+                }
+            };
+            match Arc::clone(&self.door.connections).try_acquire_owned() {
+                Ok(permit) => {
+                    let span = tracing::info_span!("connection", client.addr = %addr);
+                    tasks.spawn(
+                        Arc::clone(&self.door)
+                            .enter(tcp, addr, permit)
+                            .instrument(span),
+                    );
+                }
+                Err(_) => self
+                    .door
+                    .refuse(addr, "connections", &"as many connections as may be"),
+            }
+        }
+        // Nobody new: the port is closed before those who are here are asked to go.
+        drop(self.listener);
+        let all = async {
+            while let Some(ended) = tasks.join_next().await {
+                report_panic(ended);
+            }
+        };
+        if tokio::time::timeout(self.limits.drain, all).await.is_err() {
+            tracing::warn!("connections did not end in time, aborted");
+            tasks.shutdown().await;
+        }
+    }
+}
+
+impl Door {
+    async fn enter(
+        self: Arc<Door>,
+        tcp: TcpStream,
+        addr: SocketAddr,
+        _permit: OwnedSemaphorePermit,
+    ) {
+        let metrics = &self.shared.metrics;
+        metrics.connections.inc();
+        self.serve(tcp, addr).await;
+        metrics.connections.dec();
+    }
+
+    async fn serve(&self, tcp: TcpStream, addr: SocketAddr) {
+        let mut stop = self.shared.stop.clone();
+        let handshake = async {
+            // Never closed.
+            let _turn = self.handshakes.acquire().await.ok();
+            prepare(&tcp);
+            self.shared.tls.accept(tcp, self.limits.handshake).await
+        };
+        let accepted = tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return,
+            accepted = handshake => accepted,
+        };
+        let Accepted { stream, peer, .. } = match accepted {
+            Ok(accepted) => accepted,
+            Err(refusal) => return self.refuse(addr, refusal.code(), &refusal),
+        };
+        let joined = match self.workers.join(peer.name.as_str()) {
+            Ok(Some(joined)) => joined,
+            Ok(None) => {
+                return self.refuse(
+                    addr,
+                    "worker_connections",
+                    &format!("{} has as many as it may", peer.name),
+                );
+            }
+            Err(e) => return self.refuse(addr, "bad_name", &e),
+        };
+        self.shared.metrics.accepted.inc();
+        let worker = Arc::clone(&joined.0);
+        tracing::info!(worker = worker.name(), fingerprint = %peer.fingerprint, "connected");
+        let end = Session::new(stream, peer, Arc::clone(&worker), Arc::clone(&self.shared))
+            .run()
+            .await;
+        self.report(addr, worker.name(), &end);
+    }
+
+    /// Says once per address and minute that a connection was turned away, and why.
+    fn refuse(&self, addr: SocketAddr, code: &'static str, why: &dyn std::fmt::Display) {
+        count(&self.shared.metrics.refused, "reason", code, 1);
+        if let Some(suppressed) = self.refusals.allow(addr.ip(), Instant::now()) {
+            tracing::warn!(client.addr = %addr, reason = %why, suppressed, "connection refused");
+        }
+    }
+
+    fn report(&self, addr: SocketAddr, worker: &str, end: &End) {
+        let metrics = &self.shared.metrics;
+        count(&metrics.closed, "reason", end.name(), 1);
+        let loud = match end {
+            End::Framing { fault, .. } => {
+                count(&metrics.framing_errors, "error", fault.name(), 1);
+                true
+            }
+            End::Stuck { .. } | End::Refused(_) => true,
+            _ => false,
+        };
+        if let End::Refused(refusal) = end {
+            count(&metrics.refused, "reason", Refusal::code(refusal), 1);
+        }
+        let suppressed = if loud {
+            self.breaks.allow(addr.ip(), Instant::now())
+        } else {
+            None
+        };
+        match (end, suppressed) {
+            (End::Framing { fault, offset }, Some(suppressed)) => {
+                tracing::warn!(worker, offset, error = %fault, suppressed, "closed: framing broken");
+            }
+            (End::Stuck { offset }, Some(suppressed)) => {
+                tracing::warn!(
+                    worker,
+                    offset,
+                    suppressed,
+                    "closed: no progress inside a frame"
+                );
+            }
+            (End::Refused(refusal), Some(suppressed)) => {
+                tracing::warn!(worker, reason = %refusal, suppressed, "closed: no longer served");
+            }
+            (End::Broken(error), _) => tracing::info!(worker, %error, "connection broken"),
+            _ => tracing::info!(worker, reason = end.name(), "closed"),
+        }
+    }
+}
+
+/// Asks the kernel to find dead peers.
+fn prepare(tcp: &TcpStream) {
+    use rustix::net::sockopt;
+    let set = || {
+        sockopt::set_socket_keepalive(tcp, true)?;
+        sockopt::set_tcp_keepidle(tcp, Duration::from_secs(60))?;
+        sockopt::set_tcp_keepintvl(tcp, Duration::from_secs(10))?;
+        sockopt::set_tcp_keepcnt(tcp, 6)
+    };
+    if let Err(error) = set() {
+        tracing::debug!(error = %io::Error::from(error), "keepalive can't be set");
+    }
+}
+
+/// Survives a failed accept: out of descriptors, the loop waits instead of spinning.
+async fn accept_failed(error: &io::Error, quiet: &Seldom) {
+    if quiet.allow((), Instant::now()).is_some() {
+        tracing::error!(%error, "accept failed");
+    }
+    tokio::time::sleep(ACCEPT_PAUSE).await;
+}
+
+fn report_panic(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        tracing::error!(%error, "a connection's task panicked");
+    }
+}
+
+/// How long the same address is not logged again.
+const QUIET: Duration = Duration::from_secs(60);
+/// The pause after an accept that failed: descriptors are short, and spinning frees none.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -157,7 +157,7 @@ impl Authority {
         now: SystemTime,
     ) -> Result<Initialised, AuthorityError> {
         let name = installation_name(options)?;
-        files::make_private_dir(data, Owner::of(data))?;
+        files::make_dir(data, Owner::of(data))?;
         let owner = Owner::of(data);
         let files = CaFiles::in_data(data);
         for dir in [&files.dir, &files.master(), &files.workers()] {
@@ -333,7 +333,7 @@ fn make_master(
     if certificate.exists() {
         Identity::from_files(&ca, &certificate, &key, now)?;
         let present = crate::identity::certificates(&certificate)?;
-        let present = subject_names(&present[0])?;
+        let present = peer::subject_names(&present[0])?;
         let lacking = names
             .into_iter()
             .skip(1)
@@ -413,28 +413,3 @@ fn own_certificate(
         certificate: path,
     })
 }
-
-/// The DNS names and addresses of a certificate.
-fn subject_names(der: &[u8]) -> Result<Vec<SubjectName>, AuthorityError> {
-    use x509_parser::extensions::GeneralName;
-    let certificate = peer::parse(der)?;
-    let names = certificate
-        .subject_alternative_name()
-        .map_err(|_| PeerError::Malformed)?;
-    let names = names
-        .map(|extension| &extension.value.general_names)
-        .into_iter()
-        .flatten();
-    let names = names.filter_map(|name| match name {
-        GeneralName::DNSName(name) => name.parse().ok(),
-        GeneralName::IPAddress([a, b, c, d]) => Some(SubjectName::Ip([*a, *b, *c, *d].into())),
-        GeneralName::IPAddress(octets) => <[u8; 16]>::try_from(*octets)
-            .ok()
-            .map(|v6| SubjectName::Ip(v6.into())),
-        _ => None,
-    });
-    Ok(names.collect())
-}
-
-#[cfg(test)]
-mod tests;

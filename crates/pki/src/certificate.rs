@@ -96,6 +96,3 @@ fn alternative(name: &SubjectName) -> Result<SanType, rcgen::Error> {
         SubjectName::Ip(address) => SanType::IpAddress(*address),
     })
 }
-
-#[cfg(test)]
-mod tests;

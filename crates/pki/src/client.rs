@@ -12,9 +12,11 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-use crate::gate::check_key_usage;
-use crate::identity::Identity;
-use crate::refusal::{alert_name, is_closed, timestamp, tls_error};
+use crate::gate::check_chain;
+use crate::identity::{Anchors, Identity};
+use crate::name::SubjectName;
+use crate::peer::subject_names;
+use crate::refusal::{Refusal, alert_name, is_closed, timestamp, tls_error};
 use crate::server::{VERSIONS, provider};
 
 /// How a forwarder knows its master.
@@ -68,7 +70,11 @@ pub fn client_config(
         .with_protocol_versions(VERSIONS)
         .expect("aws-lc-rs has suites for TLS 1.2 and 1.3")
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(MasterVerifier { chain, names }))
+        .with_custom_certificate_verifier(Arc::new(MasterVerifier {
+            chain,
+            anchors: Arc::clone(&identity.anchors),
+            names,
+        }))
         .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(&identity.key))));
     config.resumption = Resumption::disabled();
     config.alpn_protocols = alpn.iter().map(|id| id.to_vec()).collect();
@@ -166,31 +172,29 @@ impl ConnectProblem {
 #[derive(Debug)]
 struct MasterVerifier {
     chain: Arc<WebPkiServerVerifier>,
+    anchors: Arc<Anchors>,
+    /// `None`: any name will do.
     names: Option<Vec<ServerName<'static>>>,
 }
 
 impl MasterVerifier {
-    /// Tries one name. `Ok(Some(…))`: chain right, name not in the certificate. webpki looks at chain, dates
-    /// and purpose before it looks at names, so a wrong name is the only thing that is wrong then.
-    fn try_name(
+    /// Tries one name: whether it is in the certificate, once the chain is right. webpki looks at chain,
+    /// dates and purpose before it looks at names, so a wrong name is the only thing that is wrong then.
+    fn carries(
         &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
+        (end_entity, intermediates): (&CertificateDer<'_>, &[CertificateDer<'_>]),
         name: &ServerName<'_>,
         ocsp: &[u8],
         now: UnixTime,
-    ) -> Result<Option<Vec<String>>, TlsError> {
+    ) -> Result<bool, TlsError> {
+        use CertificateError::{NotValidForName, NotValidForNameContext};
         match self
             .chain
             .verify_server_cert(end_entity, intermediates, name, ocsp, now)
         {
-            Ok(_) => Ok(None),
-            Err(TlsError::InvalidCertificate(CertificateError::NotValidForNameContext {
-                presented,
-                ..
-            })) => Ok(Some(presented)),
-            Err(TlsError::InvalidCertificate(CertificateError::NotValidForName)) => {
-                Ok(Some(Vec::new()))
+            Ok(_) => Ok(true),
+            Err(TlsError::InvalidCertificate(NotValidForName | NotValidForNameContext { .. })) => {
+                Ok(false)
             }
             Err(error) => Err(error),
         }
@@ -206,32 +210,29 @@ impl ServerCertVerifier for MasterVerifier {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, TlsError> {
-        let Some(names) = &self.names else {
-            self.try_name(end_entity, intermediates, server_name, ocsp, now)?;
-            check_key_usage(end_entity, intermediates)
-                .map_err(|_| CertificateError::InvalidPurpose)?;
-            return Ok(ServerCertVerified::assertion());
-        };
-        let mut carried = Vec::new();
+        let shown = (end_entity, intermediates);
+        let names = self
+            .names
+            .as_deref()
+            .unwrap_or(std::slice::from_ref(server_name));
+        let mut found = false;
         for name in names {
-            match self.try_name(end_entity, intermediates, name, ocsp, now)? {
-                None => {
-                    check_key_usage(end_entity, intermediates)
-                        .map_err(|_| CertificateError::InvalidPurpose)?;
-                    return Ok(ServerCertVerified::assertion());
-                }
-                Some(presented) => carried = presented,
-            }
+            found |= self.carries(shown, name, ocsp, now)?;
         }
+        check_chain(&self.anchors, end_entity, intermediates).map_err(|refusal| match refusal {
+            Refusal::WrongPurpose => CertificateError::InvalidPurpose,
+            other => tell(ConnectProblem::BadCertificate(other.to_string())),
+        })?;
+        if found || self.names.is_none() {
+            return Ok(ServerCertVerified::assertion());
+        }
+        let show = |names: Vec<SubjectName>| names.iter().map(SubjectName::to_string).collect();
+        let presented = subject_names(end_entity).map(show).unwrap_or_default();
         let wanted = names
             .iter()
             .map(|name| name.to_str().into_owned())
             .collect();
-        let problem = ConnectProblem::NotMaster {
-            presented: carried,
-            wanted,
-        };
-        Err(CertificateError::Other(OtherError(Arc::new(problem))).into())
+        Err(tell(ConnectProblem::NotMaster { presented, wanted }).into())
     }
 
     fn verify_tls12_signature(
@@ -257,6 +258,11 @@ impl ServerCertVerifier for MasterVerifier {
     }
 }
 
+/// A reason that survives the way through rustls.
+fn tell(problem: ConnectProblem) -> CertificateError {
+    CertificateError::Other(OtherError(Arc::new(problem)))
+}
+
 fn list(names: &[String]) -> String {
     if names.is_empty() {
         "no name".to_owned()
@@ -264,6 +270,3 @@ fn list(names: &[String]) -> String {
         names.join(", ")
     }
 }
-
-#[cfg(test)]
-mod tests;

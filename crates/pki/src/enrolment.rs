@@ -134,6 +134,3 @@ fn check_unoccupied(out: &Path, name: &WorkerName) -> Result<(), EnrolError> {
         None => occupied("an unknown owner (worker.crt)"),
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -139,6 +139,11 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, FileError> {
     attempt().map_err(|error| FileError::new(path, "read", error))
 }
 
+/// Whether users other than owner and group may read the file.
+pub(crate) fn is_open_to_all(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|meta| meta.permissions().mode() & 0o004 != 0)
+}
+
 /// Reads a file that may be absent.
 pub(crate) fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
     match read(path) {
@@ -195,6 +200,3 @@ fn sync_parent(path: &Path) -> io::Result<()> {
         .filter(|parent| !parent.as_os_str().is_empty());
     File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
 }
-
-#[cfg(test)]
-mod tests;

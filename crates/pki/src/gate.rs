@@ -13,6 +13,7 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, UnixTime};
 use x509_parser::extensions::KeyUsage;
 
+use crate::identity::Anchors;
 use crate::peer::{self, Peer};
 use crate::refusal::Refusal;
 use crate::registry::Standing;
@@ -60,6 +61,7 @@ impl Judge {
 #[derive(Debug)]
 pub(crate) struct Gate {
     pub(crate) chain: Arc<dyn ClientCertVerifier>,
+    pub(crate) anchors: Arc<Anchors>,
     pub(crate) judge: Arc<Judge>,
     /// Ask the registry within the handshake. Acknowledged mode asks afterwards, to refuse in its own words.
     pub(crate) strict: bool,
@@ -67,13 +69,18 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
+    /// Set once: a connection has one certificate.
+    fn note(&self, refusal: Refusal) {
+        let _ = self.verdict.set(refusal);
+    }
+
     fn admit(
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<(), Refusal> {
-        check_key_usage(end_entity, intermediates)?;
+        check_chain(&self.anchors, end_entity, intermediates)?;
         let peer = peer::peer(end_entity)?;
         let now = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(now.as_secs());
         if self.strict {
@@ -106,8 +113,7 @@ impl ClientCertVerifier for Gate {
                     Refusal::WrongPurpose => CertificateError::InvalidPurpose,
                     _ => CertificateError::ApplicationVerificationFailure,
                 };
-                // Set once: a connection verifies one certificate.
-                let _ = self.verdict.set(refusal);
+                self.note(refusal);
                 Err(alert.into())
             }
         }
@@ -119,7 +125,8 @@ impl ClientCertVerifier for Gate {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, TlsError> {
-        self.chain.verify_tls12_signature(message, cert, dss)
+        let valid = self.chain.verify_tls12_signature(message, cert, dss);
+        valid.inspect_err(|_| self.note(Refusal::NoProof))
     }
 
     fn verify_tls13_signature(
@@ -128,7 +135,8 @@ impl ClientCertVerifier for Gate {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, TlsError> {
-        self.chain.verify_tls13_signature(message, cert, dss)
+        let valid = self.chain.verify_tls13_signature(message, cert, dss);
+        valid.inspect_err(|_| self.note(Refusal::NoProof))
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -136,31 +144,33 @@ impl ClientCertVerifier for Gate {
     }
 }
 
+/// What webpki 0.103 does not look at, after it has verified the chain.
+///
 /// Key usage where it is present (RFC 5280 §4.2.1.3, §4.2.1.12): the leaf signs the handshake, every
-/// intermediate signs certificates. webpki 0.103 looks at neither.
-pub(crate) fn check_key_usage(
+/// intermediate signs certificates. And the path length that the CA allows itself (§4.2.1.9), which webpki
+/// reads in intermediates but not in a trust anchor.
+pub(crate) fn check_chain(
+    anchors: &Anchors,
     end_entity: &CertificateDer<'_>,
     intermediates: &[CertificateDer<'_>],
 ) -> Result<(), Refusal> {
-    let allows = |der: &CertificateDer<'_>, may: fn(&KeyUsage) -> bool| -> Result<bool, Refusal> {
-        let certificate = peer::parse(der)?;
-        match certificate.key_usage() {
-            Ok(usage) => Ok(usage.is_none_or(|usage| may(usage.value))),
-            Err(_) => Ok(false),
-        }
-    };
-    let leaf = allows(end_entity, KeyUsage::digital_signature)?;
+    if !allows(end_entity, KeyUsage::digital_signature)? {
+        return Err(Refusal::WrongPurpose);
+    }
     for intermediate in intermediates {
         if !allows(intermediate, KeyUsage::key_cert_sign)? {
             return Err(Refusal::WrongPurpose);
         }
     }
-    if leaf {
-        Ok(())
-    } else {
-        Err(Refusal::WrongPurpose)
+    if !anchors.allow_path(end_entity, intermediates) {
+        return Err(Refusal::LongChain);
     }
+    Ok(())
 }
 
-#[cfg(test)]
-mod tests;
+fn allows(der: &CertificateDer<'_>, may: fn(&KeyUsage) -> bool) -> Result<bool, Refusal> {
+    match peer::parse(der)?.key_usage() {
+        Ok(usage) => Ok(usage.is_none_or(|usage| may(usage.value))),
+        Err(_) => Ok(false),
+    }
+}

@@ -21,10 +21,43 @@ use crate::server::provider;
 pub struct Identity {
     pub(crate) key: Arc<CertifiedKey>,
     pub(crate) roots: Arc<RootCertStore>,
-    pub(crate) anchors: Arc<Vec<CertificateDer<'static>>>,
+    pub(crate) anchors: Arc<Anchors>,
     name: String,
     fingerprint: Fingerprint,
     not_after: SystemTime,
+}
+
+/// The CA certificates of `ca.crt`.
+#[derive(Debug)]
+pub(crate) struct Anchors(pub(crate) Vec<CertificateDer<'static>>);
+
+impl Anchors {
+    /// Whether one of them allows a path with these intermediates (RFC 5280 §4.2.1.9). A peer may send more
+    /// than the path needs, its CA for instance; those do not count.
+    pub(crate) fn allow_path(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+    ) -> bool {
+        if intermediates.is_empty() || signed_by_any(std::slice::from_ref(end_entity), &self.0) {
+            return true;
+        }
+        let extra = intermediates.iter().filter(|der| !self.0.contains(der));
+        let extra = u32::try_from(extra.count()).unwrap_or(u32::MAX);
+        self.0.iter().any(|anchor| {
+            let Ok(anchor) = parse(anchor) else {
+                return false;
+            };
+            match anchor.basic_constraints() {
+                Ok(Some(constraints)) => constraints
+                    .value
+                    .path_len_constraint
+                    .is_none_or(|most| extra <= most),
+                Ok(None) => true,
+                Err(_) => false,
+            }
+        })
+    }
 }
 
 /// An identity that cannot be used: which file, and what is wrong with it.
@@ -127,7 +160,7 @@ impl Identity {
         Ok(Self {
             key: Arc::new(key),
             roots: Arc::new(roots),
-            anchors: Arc::new(anchors),
+            anchors: Arc::new(Anchors(anchors)),
             name,
             fingerprint,
             not_after,
@@ -171,6 +204,9 @@ pub(crate) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, Identit
         what,
     };
     let pem = files::read(path).map_err(|error| fail(IdentityProblem::Unreadable(error.source)))?;
+    if files::is_open_to_all(path) {
+        tracing::warn!(path = %path.display(), "private key is readable by every user of this host");
+    }
     PrivateKeyDer::from_pem_slice(&pem).map_err(|_| fail(IdentityProblem::NotPem("private key")))
 }
 
@@ -247,6 +283,3 @@ pub(crate) fn signed_by_any(chain: &[CertificateDer<'_>], anchors: &[Certificate
     chain.windows(2).all(|pair| signed(&pair[0], &pair[1]))
         && anchors.iter().any(|anchor| signed(last, anchor))
 }
-
-#[cfg(test)]
-mod tests;

@@ -11,6 +11,7 @@ use crate::files::{self, DirLock, FileError, Owner};
 use crate::identity::{
     Identity, IdentityError, IdentityProblem, certificates, check_validity, signed_by_any,
 };
+use crate::name::WorkerName;
 use crate::peer::{self, Peer, PeerError};
 use crate::registry::{Registry, RegistryError};
 
@@ -51,9 +52,9 @@ pub enum SkipReason {
     /// The certificate names no worker.
     #[error(transparent)]
     Peer(#[from] PeerError),
-    /// The registry has the name with another certificate.
-    #[error("{0} is already enrolled with another certificate")]
-    OtherCertificate(crate::WorkerName),
+    /// The worker was revoked here; an import does not bring it back.
+    #[error("{0} is revoked")]
+    Revoked(WorkerName),
 }
 
 /// Why nothing could be imported.
@@ -78,7 +79,7 @@ pub enum ImportError {
 }
 
 /// Copies the CA in `ca_dir` into `data` and registers its workers. What is there already stays; a second
-/// import takes over what has been added since.
+/// import takes over what has been added since, also a new certificate of a worker that is known.
 ///
 /// # Errors
 /// [`ImportError`]; a worker that cannot be taken over is no error but listed in [`Imported::skipped`].
@@ -91,7 +92,12 @@ pub async fn import(data: &Path, ca_dir: &Path, now: SystemTime) -> Result<Impor
     if target.certificate().exists() && certificates(&target.certificate())? != anchors {
         return Err(ImportError::OtherCa(target.certificate()));
     }
-    if target.key().exists() && !target.certificate().exists() {
+    // A key without certificate is either what an interrupted import left, or another CA's.
+    if let (Some(key), false) = (
+        files::read_if_there(&target.key())?,
+        target.certificate().exists(),
+    ) && files::read_if_there(&source.key())?.as_ref() != Some(&key)
+    {
         return Err(ImportError::OtherCa(target.key()));
     }
     copy_ca(data, &source, &target, now)?;
@@ -132,7 +138,7 @@ fn copy_ca(
     target: &CaFiles,
     now: SystemTime,
 ) -> Result<(), ImportError> {
-    files::make_private_dir(data, Owner::of(data))?;
+    files::make_dir(data, Owner::of(data))?;
     let owner = Owner::of(data);
     for dir in [&target.dir, &target.master(), &target.workers()] {
         files::make_private_dir(dir, owner)?;
@@ -212,12 +218,14 @@ async fn take_over(
         imported.known.push(peer);
         return Ok(());
     }
-    if let Err(RegistryError::Duplicate { name, .. }) = registry.ensure_free(&peer.name).await {
-        imported.skipped.push(Skipped {
-            path: dir,
-            reason: SkipReason::OtherCertificate(name),
-        });
-        return Ok(());
+    match registry.ensure_free(&peer.name).await {
+        Ok(()) | Err(RegistryError::Duplicate { revoked: false, .. }) => {}
+        Err(RegistryError::Duplicate { name, .. }) => {
+            let reason = SkipReason::Revoked(name);
+            imported.skipped.push(Skipped { path: dir, reason });
+            return Ok(());
+        }
+        Err(error) => return Err(error.into()),
     }
     let owner = Owner::of(data);
     let kept = target.workers().join(peer.name.as_str());
@@ -232,6 +240,3 @@ async fn take_over(
     imported.registered.push(peer);
     Ok(())
 }
-
-#[cfg(test)]
-mod tests;

@@ -4,10 +4,11 @@
 
 use std::time::{Duration, SystemTime};
 
+use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{ASN1Time, FromDer, X509Certificate};
 
 use crate::fingerprint::{Fingerprint, hex};
-use crate::name::{NameError, WorkerName};
+use crate::name::{NameError, SubjectName, WorkerName};
 
 /// A worker as its certificate names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +71,27 @@ pub(crate) fn common_name<'a>(certificate: &'a X509Certificate<'_>) -> Result<&'
         Some(_) => Err(PeerError::CommonName(more + 1)),
         None => Err(PeerError::CommonName(0)),
     }
+}
+
+/// The DNS names and addresses of a certificate.
+pub(crate) fn subject_names(der: &[u8]) -> Result<Vec<SubjectName>, PeerError> {
+    let certificate = parse(der)?;
+    let names = certificate
+        .subject_alternative_name()
+        .map_err(|_| PeerError::Malformed)?;
+    let names = names
+        .map(|extension| &extension.value.general_names)
+        .into_iter()
+        .flatten();
+    let names = names.filter_map(|name| match name {
+        GeneralName::DNSName(name) => name.parse().ok(),
+        GeneralName::IPAddress([a, b, c, d]) => Some(SubjectName::Ip([*a, *b, *c, *d].into())),
+        GeneralName::IPAddress(octets) => <[u8; 16]>::try_from(*octets)
+            .ok()
+            .map(|v6| SubjectName::Ip(v6.into())),
+        _ => None,
+    });
+    Ok(names.collect())
 }
 
 /// An X.509 time as the system's; a date before 1970 counts as 1970.

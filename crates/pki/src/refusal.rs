@@ -58,7 +58,13 @@ pub enum Refusal {
     /// Key usage or extended key usage do not allow a TLS client.
     #[error("the certificate is not for TLS clients")]
     WrongPurpose,
-    /// Another fault of the certificate or of the proof that the peer holds its key.
+    /// More intermediates than the CA's pathLenConstraint allows.
+    #[error("the certificate chain is longer than the CA allows")]
+    LongChain,
+    /// The peer showed a certificate whose key it does not hold (RFC 5425 §4.2.1).
+    #[error("the peer does not hold the key of the certificate it shows")]
+    NoProof,
+    /// Another fault of the certificate.
     #[error("bad certificate: {0}")]
     BadCertificate(String),
     /// The peer refused us: it sent this alert.
@@ -91,6 +97,8 @@ impl Refusal {
             Self::BadName(_) => "bad_name",
             Self::OtherName { .. } => "other_name",
             Self::WrongPurpose => "wrong_purpose",
+            Self::LongChain => "long_chain",
+            Self::NoProof => "no_proof",
             Self::BadCertificate(_) => "bad_certificate",
             Self::PeerRefused(_) => "peer_refused",
             Self::Timeout(_) => "timeout",

@@ -458,6 +458,3 @@ fn seconds(time: SystemTime) -> i64 {
 fn from_seconds(seconds: i64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
 }
-
-#[cfg(test)]
-mod tests;

@@ -4,7 +4,9 @@ use std::collections::HashSet;
 use std::convert::Infallible;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
@@ -17,7 +19,7 @@ use rustls::server::{
 use rustls::sign::SingleCertAndKey;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -28,11 +30,11 @@ use crate::authority::CaFiles;
 use crate::files::{self, FileError};
 use crate::fingerprint::hex;
 use crate::gate::{Gate, Judge};
-use crate::identity::{Identity, IdentityError};
+use crate::identity::{Anchors, Identity, IdentityError};
 use crate::peer::{self, Peer, system_time};
 use crate::refusal::Refusal;
 use crate::registry::RegistryError;
-use crate::reload::Watched;
+use crate::reload::{News, Watched};
 use crate::watch::RegistryWatch;
 
 /// Whose certificates are served.
@@ -112,6 +114,7 @@ pub struct ServerTls {
     judge: Arc<Judge>,
     loaded: ArcSwap<Loaded>,
     watched: Mutex<Watched>,
+    failed_reloads: AtomicU64,
     generation: watch::Sender<u64>,
 }
 
@@ -119,6 +122,7 @@ pub struct ServerTls {
 #[derive(Debug)]
 struct Loaded {
     chain: Arc<dyn ClientCertVerifier>,
+    anchors: Arc<Anchors>,
     identity: Arc<SingleCertAndKey>,
     /// Serials that the CRL revokes, lower-case hex.
     revoked: HashSet<String>,
@@ -150,6 +154,7 @@ impl ServerTls {
             judge: Arc::new(Judge { trust, registry }),
             loaded: ArcSwap::from_pointee(loaded),
             watched: Mutex::new(watched),
+            failed_reloads: AtomicU64::new(0),
             generation,
         })
     }
@@ -179,20 +184,31 @@ impl ServerTls {
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
+        let mut hello = LazyConfigAcceptor::new(Acceptor::default(), io);
+        let start = match Pin::new(&mut hello).await {
+            Ok(start) => start,
+            Err(error) => {
+                if let Some(io) = hello.take_io() {
+                    part_from(io).await;
+                }
+                return Err(Refusal::of(&error));
+            }
+        };
+        // Not before the peer has shown that it speaks TLS: a port scanner costs no query.
         self.refresh().await;
-        let start = LazyConfigAcceptor::new(Acceptor::default(), io)
-            .await
-            .map_err(|error| Refusal::of(&error))?;
         let mode = self.mode(start.client_hello().alpn().into_iter().flatten());
         let verdict = Arc::new(OnceLock::new());
         let config = self.config(mode, Arc::clone(&verdict));
-        let stream = start
-            .into_stream(config)
-            .await
-            .map_err(|error| match verdict.get() {
-                Some(refusal) => refusal.clone(),
-                None => Refusal::of(&error),
-            })?;
+        let stream = match start.into_stream(config).into_fallible().await {
+            Ok(stream) => stream,
+            Err((error, io)) => {
+                part_from(io).await;
+                return Err(verdict
+                    .get()
+                    .cloned()
+                    .unwrap_or_else(|| Refusal::of(&error)));
+            }
+        };
         let leaf = stream
             .get_ref()
             .1
@@ -249,22 +265,26 @@ impl ServerTls {
         self.loaded.load().expiries.clone()
     }
 
+    /// How often changed files were found unusable, so that the last good ones stayed in force.
+    pub fn failed_reloads(&self) -> u64 {
+        self.failed_reloads.load(Ordering::Relaxed)
+    }
+
     fn reload(&self) {
-        let mut watched = self
-            .watched
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        if !watched.changed() {
-            return;
-        }
+        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(news) = watched.look() else { return };
         match Loaded::load(&self.files, SystemTime::now()) {
             Ok(loaded) => {
+                watched.settle();
                 self.loaded.store(Arc::new(loaded));
                 self.generation.send_modify(|generation| *generation += 1);
                 tracing::info!(path = %self.files.dir.display(), "certificates loaded again");
             }
             Err(error) => {
-                tracing::error!(error = %error, "changed certificates are unusable, the last good ones stay in force");
+                self.failed_reloads.fetch_add(1, Ordering::Relaxed);
+                if news == News::Changed {
+                    tracing::error!(error = %error, "changed certificates are unusable, the last good ones stay in force");
+                }
             }
         }
     }
@@ -281,6 +301,7 @@ impl ServerTls {
         let loaded = self.loaded.load();
         let gate = Gate {
             chain: Arc::clone(&loaded.chain),
+            anchors: Arc::clone(&loaded.anchors),
             judge: Arc::clone(&self.judge),
             strict: mode == Mode::Plain,
             verdict,
@@ -314,6 +335,7 @@ impl Loaded {
         }];
         for anchor in identity
             .anchors
+            .0
             .iter()
             .filter_map(|anchor| peer::parse(anchor).ok())
         {
@@ -329,7 +351,7 @@ impl Loaded {
             let crls = crls(&files.crl(), &pem)?;
             for crl in &crls {
                 let next_update =
-                    read_crl(&files.crl(), crl, &identity.anchors, now, &mut revoked)?;
+                    read_crl(&files.crl(), crl, &identity.anchors.0, now, &mut revoked)?;
                 expiries.push(Expiry {
                     path: files.crl(),
                     not_after: next_update,
@@ -341,14 +363,34 @@ impl Loaded {
                 .only_check_end_entity_revocation()
                 .enforce_revocation_expiration();
         }
+        let anchors = Arc::clone(&identity.anchors);
         let identity = Arc::new(SingleCertAndKey::from(identity.key));
         Ok(Self {
             chain: builder.build()?,
+            anchors,
             identity,
             revoked,
             expiries,
         })
     }
+}
+
+/// Takes leave of a refused peer: closes our side and reads what is still on its way for a moment. A socket
+/// closed with unread bytes in it is reset, and the reset can overtake the alert that says why.
+async fn part_from<IO>(mut io: IO)
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
+    /// Long enough for a round trip across an ocean.
+    const LINGER: Duration = Duration::from_millis(500);
+    /// What a client may have sent before it learns.
+    const MOST: u64 = 1 << 18;
+    let drain = async {
+        io.shutdown().await?;
+        tokio::io::copy(&mut io.take(MOST), &mut tokio::io::sink()).await
+    };
+    // Whatever comes of it, the connection is over.
+    let _ = tokio::time::timeout(LINGER, drain).await;
 }
 
 /// The cryptography of every configuration here, named explicitly: no process-wide default is relied upon.
@@ -427,6 +469,3 @@ impl From<io::Error> for Refusal {
         Self::of(&error)
     }
 }
-
-#[cfg(test)]
-mod tests;

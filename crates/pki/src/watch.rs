@@ -155,6 +155,3 @@ fn file_id(data: &Path) -> Option<(u64, u64)> {
     let meta = std::fs::metadata(Registry::path(data)).ok()?;
     Some((meta.dev(), meta.ino()))
 }
-
-#[cfg(test)]
-mod tests;

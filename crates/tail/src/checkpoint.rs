@@ -1,0 +1,46 @@
+//! The value from which a new follower goes on where the last one stood.
+
+use serde::{Deserialize, Serialize};
+
+use crate::source::Ident;
+use crate::{EpochId, Print, RollCause};
+
+/// What is known of a path's epochs, oldest first. Its user stores it, together with what the confirmed bytes led to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// The epochs: some that are over, the one that is read, some that wait.
+    pub epochs: Vec<Known>,
+}
+
+impl Checkpoint {
+    /// The epoch at which reading goes on, if any epoch is known: the oldest that is not over.
+    pub fn current(&self) -> Option<&Known> {
+        self.epochs
+            .iter()
+            .find(|known| known.ended.is_none())
+            .or(self.epochs.last())
+    }
+}
+
+/// What is known of one epoch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Known {
+    /// Its name.
+    pub epoch: EpochId,
+    /// Where its file was, a proposal only.
+    pub ident: Ident,
+    /// Hash of its first bytes. Before anything of it is confirmed: of those that were seen.
+    pub head: Print,
+    /// Hash of the bytes before the confirmed offset.
+    pub tail: Print,
+    /// How it ended; `None`: it is being read, or waits for its turn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<RollCause>,
+}
+
+impl Known {
+    /// Everything below is confirmed.
+    pub fn offset(&self) -> u64 {
+        self.tail.end
+    }
+}

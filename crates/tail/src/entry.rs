@@ -1,0 +1,396 @@
+//! One epoch as the follower holds it: its file, what proves that it is the right one, and how far it is read.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use memchr::memrchr;
+
+use crate::checkpoint::Known;
+use crate::epoch::{EpochId, Now};
+use crate::print::{PRINT, Print};
+use crate::source::{Ident, Source};
+use crate::step::{Cause, RollCause};
+
+/// Stamps younger than this are not believed to be the last ones (the coarsest clocks of file systems tick in 10 ms,
+/// those of network file systems in a second).
+const TICK_NS: i64 = 2_000_000_000;
+
+/// Fewer bytes than this may well be the start of another file too.
+const WEAK: u64 = 64;
+
+/// One epoch.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) id: EpochId,
+    /// Where its bytes are; nothing: not found (yet), or not needed any more.
+    pub(crate) source: Option<Source>,
+    pub(crate) ident: Ident,
+    /// First bytes, at most 4 KiB: what was seen, read or not.
+    head: Vec<u8>,
+    /// The same as a hash, as far as it is confirmed or, before anything is, seen.
+    head_print: Print,
+    /// Everything below is handed out.
+    pub(crate) sent: u64,
+    /// The bytes before `sent`, at most 4 KiB; nothing: not looked at since the last rewind.
+    tail: Option<Vec<u8>>,
+    /// Everything below is confirmed, and what stands before it.
+    pub(crate) done: Print,
+    /// Longest length seen.
+    pub(crate) size: u64,
+    /// No whole line stood in the file when it was so long.
+    pub(crate) no_line_at: Option<u64>,
+    /// Length and time stamps when the content was last known to be unchanged; nothing: compare before reading.
+    sure: Option<(u64, i64)>,
+    /// When it last grew, as far as we saw.
+    pub(crate) changed: Instant,
+    /// When to look whether something was still written into it, once it is over.
+    pub(crate) look_at: Instant,
+    /// How it ends, once that is known.
+    pub(crate) cause: Option<RollCause>,
+    /// Nothing more will come from its source, for this reason.
+    pub(crate) lost: Option<Cause>,
+    pub(crate) gap: Stage,
+    pub(crate) roll: Stage,
+    /// Bytes to pass over first: up to this offset.
+    pub(crate) skip: Option<(u64, Cause)>,
+    /// Its first bytes came into view after its file did: what stood there in between may have been copied away.
+    pub(crate) fresh: bool,
+    /// Over, and nothing is expected any more. Kept to recognise its file.
+    pub(crate) sealed: bool,
+}
+
+/// Whether a step was handed out, and confirmed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stage {
+    Due,
+    Sent,
+    Done,
+}
+
+/// What a file turned out to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Identity {
+    Same,
+    Other,
+}
+
+impl Entry {
+    /// A new epoch with all of `source` before it.
+    pub(crate) fn new(id: EpochId, source: Source, now: Now) -> io::Result<Self> {
+        let mut entry = Self::known(
+            Known {
+                epoch: id,
+                ident: source.ident,
+                head: Print::new(0, &[]),
+                tail: Print::new(0, &[]),
+                ended: None,
+            },
+            now,
+        );
+        entry.size = 0;
+        entry.attach(source, now)?;
+        Ok(entry)
+    }
+
+    /// An epoch from a checkpoint, its file not found yet.
+    pub(crate) fn known(known: Known, now: Now) -> Self {
+        let rolled = known.ended.is_some();
+        let stage = if rolled { Stage::Done } else { Stage::Due };
+        Self {
+            id: known.epoch,
+            source: None,
+            ident: known.ident,
+            head: Vec::new(),
+            head_print: known.head,
+            sent: known.tail.end,
+            tail: None,
+            done: known.tail,
+            size: known.ident.size.max(known.tail.end),
+            no_line_at: None,
+            sure: None,
+            changed: now.steady,
+            look_at: now.steady,
+            cause: known.ended,
+            lost: None,
+            gap: stage,
+            roll: stage,
+            skip: None,
+            fresh: false,
+            sealed: false,
+        }
+    }
+
+    /// An epoch whose file is there and can't be read. How long its content is nobody knows.
+    pub(crate) fn unreadable(id: EpochId, ident: Ident, now: Now) -> Self {
+        let mut entry = Self::known(
+            Known {
+                epoch: id,
+                ident: Ident { size: 0, ..ident },
+                head: Print::new(0, &[]),
+                tail: Print::new(0, &[]),
+                ended: None,
+            },
+            now,
+        );
+        entry.lost = Some(Cause::Unreadable);
+        entry
+    }
+
+    /// What to store of it.
+    pub(crate) fn to_known(&self) -> Known {
+        Known {
+            epoch: self.id,
+            ident: Ident {
+                size: self.size,
+                ..self.ident
+            },
+            head: self.head_print,
+            tail: self.done,
+            ended: self
+                .cause
+                .filter(|_| self.roll == Stage::Done)
+                .or((self.roll == Stage::Done).then_some(RollCause::Rotated)),
+        }
+    }
+
+    /// Reads from `source` from now on, whose content was compared.
+    pub(crate) fn attach(&mut self, source: Source, now: Now) -> io::Result<()> {
+        self.ident = source.ident;
+        self.size = self.size.max(source.length_hint());
+        self.source = Some(source);
+        self.sure = None;
+        self.no_line_at = None;
+        self.changed = now.steady;
+        self.lost = None;
+        self.see_head()
+    }
+
+    /// Nothing of its content is known.
+    pub(crate) fn unproven(&self) -> bool {
+        self.head_print.len == 0 && self.head.is_empty() && self.sent == 0
+    }
+
+    /// Whether `file` holds what is known of this epoch.
+    pub(crate) fn matches(&self, file: &mut Source) -> io::Result<bool> {
+        if self.unproven() {
+            return Ok(false);
+        }
+        if self.roll == Stage::Done {
+            let length = file.length_hint() == self.sent % (1 << 32);
+            let proven = self.sent.max(u64::from(self.head_print.len));
+            if proven < WEAK && !length && !file.ident.same_birth(&self.ident) {
+                return Ok(false);
+            }
+            if length && !file.is_plain() {
+                // Over and compressed since: of the same length means that nothing came late. Only if not, all of it
+                // has to be unpacked.
+                return file.holds(&self.head_print);
+            }
+        }
+        if !file.holds(&self.head_print)? || !file.holds(&self.done)? {
+            return Ok(false);
+        }
+        if !file.equals(0, &self.head)? {
+            return Ok(false);
+        }
+        match &self.tail {
+            Some(tail) => file.equals(self.sent - tail.len() as u64, tail),
+            None => Ok(true),
+        }
+    }
+
+    /// Whether at least the first bytes are the same.
+    pub(crate) fn head_matches(&self, file: &mut Source) -> bool {
+        self.head_print.len > 0 && file.holds(&self.head_print).unwrap_or(false)
+    }
+
+    /// Whether its own file still holds what we read from it. Cheap when its stamps did not change since the last time.
+    pub(crate) fn check(&mut self, now: Now) -> io::Result<Identity> {
+        let Some(source) = &self.source else {
+            return Ok(Identity::Same);
+        };
+        let Some(meta) = source.look()? else {
+            // Nobody writes into a compressed file: once is enough.
+            let same = self.tail.is_some() || self.compare()?;
+            return Ok(if same {
+                Identity::Same
+            } else {
+                Identity::Other
+            });
+        };
+        let ident = Ident::of(&meta);
+        if ident.size < self.sent.max(self.head.len() as u64) {
+            return Ok(Identity::Other);
+        }
+        // Within a tick of the file system's clock a file may change without a change of its stamp.
+        let old = now.wall_ns().saturating_sub(ident.modified_ns) > TICK_NS;
+        if old && self.tail.is_some() && self.sure == Some((ident.size, ident.modified_ns)) {
+            return Ok(Identity::Same);
+        }
+        if !self.compare()? {
+            return Ok(Identity::Other);
+        }
+        if ident.size != self.size || self.sure.is_none() {
+            self.changed = now.steady;
+        }
+        self.size = ident.size;
+        self.ident = ident;
+        self.sure = Some((ident.size, ident.modified_ns));
+        self.see_head()?;
+        Ok(Identity::Same)
+    }
+
+    /// Compares head and tail with the file; loads the tail after a rewind.
+    pub(crate) fn compare(&mut self) -> io::Result<bool> {
+        let Some(source) = &mut self.source else {
+            return Ok(true);
+        };
+        match &self.tail {
+            Some(tail) => {
+                let at = self.sent - tail.len() as u64;
+                // Where both overlap, one comparison is enough.
+                Ok(source.equals(at, tail)?
+                    && (at == 0 && tail.len() >= self.head.len()
+                        || source.equals(0, &self.head)?))
+            }
+            None => {
+                let len = self.done.len as usize;
+                let tail = source.piece(self.done.start(), len)?;
+                if tail.len() != len || Print::new(self.done.end, &tail) != self.done {
+                    return Ok(false);
+                }
+                if !source.equals(0, &self.head)? {
+                    return Ok(false);
+                }
+                self.tail = Some(tail);
+                Ok(true)
+            }
+        }
+    }
+
+    /// Takes up more of the first 4 KiB, as long as they are not complete.
+    pub(crate) fn see_head(&mut self) -> io::Result<()> {
+        if self.head.len() < PRINT
+            && let Some(source) = &mut self.source
+        {
+            let head = source.piece(0, PRINT)?;
+            if head.starts_with(&self.head) {
+                self.fresh |= self.head.is_empty() && !head.is_empty() && self.sure.is_some();
+                self.head = head;
+                if self.done.end == 0 {
+                    self.head_print = Print::new(self.head.len() as u64, &self.head);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes that `bytes`, which follow `sent`, are handed out; gives the print before the new offset.
+    pub(crate) fn advance(&mut self, bytes: &[u8]) -> Print {
+        let tail = self.tail.get_or_insert_default();
+        if bytes.len() >= PRINT {
+            tail.clear();
+            tail.extend_from_slice(&bytes[bytes.len() - PRINT..]);
+        } else {
+            let surplus = (tail.len() + bytes.len()).saturating_sub(PRINT);
+            tail.drain(..surplus);
+            tail.extend_from_slice(bytes);
+        }
+        self.sent += bytes.len() as u64;
+        self.size = self.size.max(self.sent);
+        self.no_line_at = None;
+        Print::new(self.sent, tail)
+    }
+
+    /// Passes over everything up to `to`, which must be in the file.
+    pub(crate) fn pass(&mut self, to: u64) -> io::Result<Print> {
+        if let Some(source) = &mut self.source {
+            let len = to.min(PRINT as u64);
+            let tail = source.piece(to - len, len as usize)?;
+            if tail.len() as u64 == len {
+                let print = Print::new(to, &tail);
+                self.tail = Some(tail);
+                self.sent = to;
+                self.no_line_at = None;
+                return Ok(print);
+            }
+        }
+        // Nothing to prove it by: an empty print at that offset.
+        self.tail = Some(Vec::new());
+        self.sent = to;
+        Ok(Print::new(to, &[]))
+    }
+
+    /// Takes `print` as confirmed.
+    pub(crate) fn confirm(&mut self, print: Print) {
+        if print.end >= self.done.end {
+            self.done = print;
+            let len = self
+                .head
+                .len()
+                .min(usize::try_from(print.end).unwrap_or(PRINT));
+            if self.head_print.len as usize != len && len > 0 {
+                self.head_print = Print::new(len as u64, &self.head[..len]);
+            }
+        }
+    }
+
+    /// Back to what is confirmed.
+    pub(crate) fn rewind(&mut self) {
+        if self.sent != self.done.end {
+            self.sent = self.done.end;
+            self.tail = None;
+        }
+        self.sure = None;
+        self.no_line_at = None;
+        for stage in [&mut self.gap, &mut self.roll] {
+            if *stage == Stage::Sent {
+                *stage = Stage::Due;
+            }
+        }
+    }
+
+    /// The content is not what it was: it must be looked for elsewhere.
+    pub(crate) fn estrange(&mut self) {
+        self.source = None;
+        self.sure = None;
+        self.cause = Some(RollCause::Truncated);
+    }
+
+    /// Whether `sent` stands behind an LF, or at the start.
+    pub(crate) fn at_line_start(&self) -> bool {
+        self.sent == 0
+            || self
+                .tail
+                .as_ref()
+                .is_none_or(|tail| tail.last() == Some(&b'\n') || tail.is_empty())
+    }
+
+    /// Whether nothing was written into the file for `span`.
+    pub(crate) fn quiet(&self, now: Now, span: Duration) -> bool {
+        if !self.source.as_ref().is_some_and(Source::is_plain) {
+            return true;
+        }
+        let span_ns = i64::try_from(span.as_nanos()).unwrap_or(i64::MAX);
+        now.steady.saturating_duration_since(self.changed) >= span
+            || now.wall_ns().saturating_sub(self.ident.modified_ns) >= span_ns
+    }
+
+    /// Bytes seen and not confirmed.
+    pub(crate) fn pending(&self) -> u64 {
+        if self.sealed || (self.lost.is_some() && self.gap == Stage::Done) {
+            return 0;
+        }
+        self.size.saturating_sub(self.done.end)
+    }
+
+    /// Everything about it is confirmed.
+    pub(crate) fn settled(&self) -> bool {
+        self.roll == Stage::Done && self.sent == self.done.end
+    }
+}
+
+/// The length of the whole lines at the start of `bytes`.
+pub(crate) fn whole_lines(bytes: &[u8]) -> Option<usize> {
+    memrchr(b'\n', bytes).map(|at| at + 1)
+}

@@ -1,0 +1,356 @@
+//! The follower of one path: which epoch is read next, and when one is over.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::checkpoint::Checkpoint;
+use crate::entry::{Entry, Identity, Stage};
+use crate::epoch::{EpochId, Now};
+use crate::error::TailError;
+use crate::print::Print;
+use crate::reading::next_line;
+use crate::siblings::Listing;
+use crate::source::{Ident, Packing, Source};
+use crate::step::{Cause, Step};
+
+/// How often the path is looked at while there is something to read.
+const LOOK: Duration = Duration::from_millis(250);
+/// The longest wait that [`Step::Idle`] asks for.
+const IDLE: Duration = Duration::from_secs(1);
+/// Steps handed out and not confirmed, at most: beyond that nothing more is handed out.
+const MAX_UNCONFIRMED: usize = 1024;
+
+/// What to follow, and with which limits.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The live file.
+    pub path: PathBuf,
+    /// Longest line handed out in one piece, in bytes without its LF; longer ones come in parts.
+    pub max_line: u32,
+    /// How many bytes are read at once; more only for a longer line. At most `max_line` counts.
+    pub read: usize,
+    /// A rotated file is over when nothing was written into it for so long.
+    pub grace: Duration,
+    /// The same, when its last line has no LF.
+    pub grace_unterminated: Duration,
+    /// For so long after its last change a rotated file is watched for late writes.
+    pub late: Duration,
+    /// The same, for a file that has no name any more.
+    pub late_gone: Duration,
+    /// Most bytes unread; beyond that the oldest are passed over, with a [`Gap`]. 0: no limit.
+    pub max_lag: u64,
+}
+
+impl Options {
+    /// The defaults: lines up to 1 MiB, reads of 256 KiB, a grace of 500 ms (5 s without LF), late writes for 24 h (60 s
+    /// without a name), no lag limit.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            max_line: 1 << 20,
+            read: 256 << 10,
+            grace: Duration::from_millis(500),
+            grace_unterminated: Duration::from_secs(5),
+            late: Duration::from_secs(24 * 3600),
+            late_gone: Duration::from_secs(60),
+            max_lag: 0,
+        }
+    }
+}
+
+/// Where a follower stands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// The epoch that is read; none before the file exists.
+    pub epoch: Option<EpochId>,
+    /// Everything below is handed out.
+    pub offset: u64,
+    /// Everything below is confirmed.
+    pub confirmed: u64,
+    /// The length of its file when last seen.
+    pub size: u64,
+    /// Bytes seen and not confirmed, in this and in later epochs.
+    pub lag: u64,
+    /// Bytes confirmed since the follower was made.
+    pub total: u64,
+    /// Epochs that wait for their turn.
+    pub waiting: usize,
+}
+
+/// Follows one path. See the crate's description.
+pub struct Follower {
+    pub(crate) options: Options,
+    /// Oldest first. The last one is the live file's, as far as we know.
+    pub(crate) chain: VecDeque<Entry>,
+    unconfirmed: VecDeque<Unconfirmed>,
+    seq: u64,
+    total: u64,
+    pub(crate) ids: Box<dyn FnMut() -> EpochId + Send>,
+    look_at: Option<Instant>,
+    pub(crate) listing: Option<Listing>,
+    pub(crate) alien_since: Option<Instant>,
+}
+
+/// A step that was handed out.
+#[derive(Debug)]
+struct Unconfirmed {
+    seq: u64,
+    epoch: EpochId,
+    done: Done,
+}
+
+/// What confirming a step means.
+#[derive(Debug)]
+pub(crate) enum Done {
+    Offset(Print),
+    Gap,
+    Roll,
+}
+
+impl fmt::Debug for Follower {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Follower")
+            .field("path", &self.options.path)
+            .field("chain", &self.chain)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Follower {
+    /// Follows a path from where `checkpoint` was taken, or, without one, from the start of the live file (what was
+    /// rotated before is not read). Touches nothing: files are looked for by the first [`Follower::next`].
+    pub fn new(options: Options, checkpoint: Option<Checkpoint>) -> Self {
+        let now = Now::system();
+        let chain = checkpoint
+            .unwrap_or_default()
+            .epochs
+            .into_iter()
+            .filter(|known| known.head.sane() && known.tail.sane())
+            .map(|known| Entry::known(known, now))
+            .collect();
+        Self {
+            options,
+            chain,
+            unconfirmed: VecDeque::new(),
+            seq: 0,
+            total: 0,
+            ids: Box::new(EpochId::random),
+            look_at: None,
+            listing: None,
+            alien_since: None,
+        }
+    }
+
+    /// Follows a path of which another program has forwarded the first `offset` bytes: begins behind the next LF, with
+    /// a [`Gap`] up to there. If the live file is shorter it is another one, and read from its start.
+    ///
+    /// # Errors
+    /// The live file can't be read.
+    pub fn import(options: Options, offset: u64) -> Result<Self, TailError> {
+        let mut follower = Self::new(options, None);
+        let path = follower.options.path.clone();
+        let unreadable = |error| TailError::unreadable(&path)(error);
+        let mut source = match Source::open(&path, Packing::Plain) {
+            Ok(source) => source,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(follower),
+            Err(error) => return Err(unreadable(error)),
+        };
+        if offset == 0 || source.ident.size < offset {
+            return Ok(follower);
+        }
+        let to = next_line(&mut source, offset - 1).map_err(unreadable)?;
+        let mut entry = Entry::new((follower.ids)(), source, Now::system()).map_err(unreadable)?;
+        // The rest of an unfinished line is passed over once its LF is there.
+        entry.skip = Some((to.unwrap_or(offset), Cause::Imported));
+        follower.chain.push_back(entry);
+        Ok(follower)
+    }
+
+    /// Names new epochs by `ids` instead of at random. For tests.
+    #[must_use]
+    pub fn with_ids(mut self, ids: impl FnMut() -> EpochId + Send + 'static) -> Self {
+        self.ids = Box::new(ids);
+        self
+    }
+
+    /// The live file's path.
+    pub fn path(&self) -> &Path {
+        &self.options.path
+    }
+
+    /// The next thing there is. Clears `buf`, and for a span fills it with its bytes.
+    ///
+    /// # Errors
+    /// Something can't be read now; nothing is lost, ask again later.
+    pub fn next(&mut self, buf: &mut Vec<u8>, now: Now) -> Result<Step, TailError> {
+        buf.clear();
+        if buf.capacity() > self.options.read.max(1 << 10) * 2 {
+            buf.shrink_to(self.options.read);
+        }
+        if self.unconfirmed.len() >= MAX_UNCONFIRMED {
+            return Ok(Step::Idle(Duration::from_millis(10)));
+        }
+        if self.look_at.is_none_or(|at| now.steady >= at) {
+            self.look(now)?;
+        }
+        loop {
+            if let Some(step) = self.ready(buf, now)? {
+                return Ok(step);
+            }
+            // All that is known was read: is there more than we know?
+            if !self.look(now)? {
+                return Ok(Step::Idle(self.wait(now)));
+            }
+        }
+    }
+
+    /// Looks whether the path was rotated or cut, and holds on to what is there. For times in which nothing is read;
+    /// [`Follower::next`] does it itself.
+    ///
+    /// # Errors
+    /// As [`Follower::next`].
+    pub fn observe(&mut self, now: Now) -> Result<(), TailError> {
+        self.look(now).map(drop)
+    }
+
+    /// Everything up to the step with this number is safe.
+    pub fn confirm(&mut self, seq: u64) {
+        while let Some(first) = self.unconfirmed.front()
+            && first.seq <= seq
+        {
+            let Some(Unconfirmed { epoch, done, .. }) = self.unconfirmed.pop_front() else {
+                break;
+            };
+            let Some(entry) = self.chain.iter_mut().rfind(|entry| entry.id == epoch) else {
+                continue;
+            };
+            match done {
+                Done::Offset(print) => {
+                    self.total += print.end.saturating_sub(entry.done.end);
+                    entry.confirm(print);
+                }
+                Done::Gap => entry.gap = Stage::Done,
+                Done::Roll => entry.roll = Stage::Done,
+            }
+        }
+    }
+
+    /// Back to what is confirmed: what was handed out since comes again.
+    pub fn rewind(&mut self) {
+        self.unconfirmed.clear();
+        for entry in &mut self.chain {
+            entry.rewind();
+        }
+    }
+
+    /// What to store, so that a new follower goes on behind what is confirmed.
+    pub fn checkpoint(&self) -> Checkpoint {
+        Checkpoint {
+            epochs: self.chain.iter().map(Entry::to_known).collect(),
+        }
+    }
+
+    /// Makes what was handed out durable in its files (fdatasync), so that no receiver is ahead of our own disk.
+    ///
+    /// # Errors
+    /// The system can't.
+    pub fn sync(&self) -> Result<(), TailError> {
+        for entry in &self.chain {
+            if entry.sent > entry.done.end
+                && let Some(source) = &entry.source
+            {
+                source.sync().map_err(TailError::unreadable(&source.path))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where it stands.
+    pub fn standing(&self) -> Standing {
+        let current = self
+            .chain
+            .iter()
+            .position(|entry| entry.roll == Stage::Due && !entry.sealed);
+        let at = current.or(self.chain.len().checked_sub(1));
+        let Some(entry) = at.and_then(|at| self.chain.get(at)) else {
+            return Standing::default();
+        };
+        Standing {
+            epoch: Some(entry.id),
+            offset: entry.sent,
+            confirmed: entry.done.end,
+            size: entry.size,
+            lag: self.chain.iter().map(Entry::pending).sum(),
+            total: self.total,
+            waiting: current.map_or(0, |at| self.chain.len() - at - 1),
+        }
+    }
+
+    /// Whether the path was rotated or cut since the last look: then the chain has changed.
+    fn look(&mut self, now: Now) -> Result<bool, TailError> {
+        self.look_at = Some(now.steady + LOOK);
+        let path = &self.options.path;
+        let there = match std::fs::metadata(path) {
+            Ok(meta) => Some(Ident::of(&meta)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(error) => return Err(TailError::unreadable(path)(error)),
+        };
+        if let Some(last) = self.chain.back_mut()
+            && let Some(source) = &last.source
+            && source.is_plain()
+        {
+            let live = there.is_some_and(|there| source.ident.same_inode(&there));
+            let is = last.check(now).map_err(TailError::unreadable(path))?;
+            if is == Identity::Other {
+                self.estrange(self.chain.len() - 1);
+            } else if live {
+                return Ok(false);
+            }
+        }
+        if there.is_none() && self.chain.is_empty() {
+            return Ok(false);
+        }
+        self.settle(now)
+    }
+
+    /// The content of this epoch's file is not what it was: it must be looked for elsewhere.
+    pub(crate) fn estrange(&mut self, at: usize) {
+        self.chain[at].estrange();
+        self.listing = None;
+    }
+
+    pub(crate) fn handed(&mut self, epoch: EpochId, done: Done) -> u64 {
+        self.seq += 1;
+        self.unconfirmed.push_back(Unconfirmed {
+            seq: self.seq,
+            epoch,
+            done,
+        });
+        self.seq
+    }
+
+    /// How long nothing will happen that we know of.
+    fn wait(&self, now: Now) -> Duration {
+        let current = self
+            .chain
+            .iter()
+            .find(|entry| entry.roll == Stage::Due && !entry.sealed);
+        let waiting = match (current, self.chain.back()) {
+            (Some(current), Some(last)) => current.id != last.id,
+            _ => false,
+        };
+        let Some(current) = current.filter(|_| waiting) else {
+            return IDLE;
+        };
+        let grace = if current.sent < current.size {
+            self.options.grace_unterminated
+        } else {
+            self.options.grace
+        };
+        (current.changed + grace)
+            .saturating_duration_since(now.steady)
+            .clamp(Duration::from_millis(5), IDLE)
+    }
+}

@@ -1,0 +1,406 @@
+//! Which file is which: finds the files of the known epochs, and the epochs that came after them.
+//!
+//! Names and stamps give the order of the files. An epoch whose file we hold open is found by its inode; any other by
+//! its content, at its old inode first. What lies behind the newest file that was recognised is new, and becomes an
+//! epoch each. When none is recognised, what changed last before the newest known epoch did is old.
+
+use std::time::Duration;
+
+use crate::entry::{Entry, Stage};
+use crate::epoch::Now;
+use crate::error::TailError;
+use crate::follower::Follower;
+use crate::siblings::{self, Found};
+use crate::source::{Ident, Kind, Source};
+use crate::step::{Cause, RollCause};
+
+/// A rotated file that can't be opened is given so much time before it becomes a gap.
+const ALIEN: Duration = Duration::from_secs(60);
+/// Epochs held open at a time. More stay in the directory until their turn comes.
+const MAX_OPEN: usize = 64;
+/// Finished epochs watched for late writes, at most.
+const MAX_LATE: usize = 8;
+/// Finished epochs remembered so that their files are recognised.
+const MAX_SEALED: usize = 8;
+
+impl Follower {
+    /// Looks at the directory and brings the chain up to date; says whether that changed it.
+    pub(crate) fn settle(&mut self, now: Now) -> Result<bool, TailError> {
+        let path = &self.options.path;
+        if let Some(seen) = &self.listing {
+            // While nothing was renamed, made or removed, a second look would find the same.
+            let there = siblings::listing(path)?;
+            let resolved = self.chain.back().is_some_and(|last| last.source.is_some());
+            if *seen == there && (resolved || !there.has_live(path)) {
+                return Ok(false);
+            }
+        }
+        let Found {
+            files,
+            live,
+            listing,
+        } = siblings::open(path)?;
+        let mut files: Vec<Option<Source>> = files.into_iter().map(Some).collect();
+        let live = live.then(|| files.len() - 1);
+        let first = self.chain.is_empty();
+
+        let mut places = self.find_held(&mut files);
+        let mut attached = self.find_known(&mut files, &mut places, live, now)?;
+        attached |= self.find_between(&mut files, &mut places, now)?;
+        // What is older than all we know was there before our time, or is long done.
+        let oldest = places.iter().flatten().min().copied();
+        let newer: Vec<usize> = match oldest.or_else(|| self.guess(&files)) {
+            Some(start) => (start..files.len()).collect(),
+            None if first => live.into_iter().collect(),
+            None => self.younger(&files, live),
+        };
+        let inode = live
+            .and_then(|at| files[at].as_ref())
+            .map(|file| file.ident);
+        let grown = self.adopt(&mut files, &mut places, newer, now)?;
+        let lost = self.write_off(live.is_some() || grown, inode);
+        // Over the limit of open files there is more to come although nothing changes.
+        let all = self.open_files() < MAX_OPEN;
+        self.listing = all.then_some(listing);
+        self.tidy(now);
+        Ok(grown || lost || attached)
+    }
+
+    fn open_files(&self) -> usize {
+        self.chain
+            .iter()
+            .filter(|entry| entry.source.is_some())
+            .count()
+    }
+
+    /// Takes the files that we hold open out of `files`; gives each epoch's place among them.
+    fn find_held(&mut self, files: &mut [Option<Source>]) -> Vec<Option<usize>> {
+        let mut places = vec![None; self.chain.len()];
+        for (entry, place) in self.chain.iter_mut().zip(&mut places) {
+            let Some(held) = entry.source.as_mut() else {
+                continue;
+            };
+            let found = files.iter_mut().enumerate().find(|(_, file)| {
+                file.as_ref()
+                    .is_some_and(|file| file.ident.same_inode(&held.ident))
+            });
+            if let Some((at, file)) = found {
+                if let Some(file) = file.take() {
+                    held.path = file.path;
+                }
+                *place = Some(at);
+            } else {
+                entry.cause.get_or_insert(RollCause::Gone);
+            }
+        }
+        places
+    }
+
+    /// Finds by content what is not there by inode; says whether a file was attached.
+    fn find_known(
+        &mut self,
+        files: &mut [Option<Source>],
+        places: &mut [Option<usize>],
+        live: Option<usize>,
+        now: Now,
+    ) -> Result<bool, TailError> {
+        let mut attached = false;
+        let count = self.chain.len();
+        for (index, entry) in self.chain.iter_mut().enumerate() {
+            let last = index + 1 == count;
+            // Held open but without a name: a compressed copy says where it stood, and a copy in its place is it.
+            if places[index].is_some() {
+                continue;
+            }
+            if entry.unproven() {
+                // Empty when it was over, or not readable: only its inode is left to know it by.
+                if (entry.roll == Stage::Done || entry.lost == Some(Cause::Unreadable))
+                    && let Some(at) = files.iter().position(|file| born_as(file, entry))
+                {
+                    places[index] = Some(at);
+                    if let Some(source) = files[at].take_if(|file| file.is_plain() && !entry.sealed)
+                    {
+                        let path = source.path.clone();
+                        entry
+                            .attach(source, now)
+                            .map_err(TailError::unreadable(path))?;
+                    }
+                    files[at] = None;
+                }
+                continue;
+            }
+            let before = places[..index].iter().flatten().max().copied();
+            let Some(at) = find(entry, files, before)? else {
+                continue;
+            };
+            places[index] = Some(at);
+            let Some(source) = files[at].take() else {
+                continue;
+            };
+            if entry.sealed
+                || (entry.roll == Stage::Done
+                    && !source.is_plain()
+                    && entry.sent == source.length_hint())
+            {
+                entry.sealed = true;
+            } else if entry.source.is_none()
+                || (last && live == Some(at))
+                // It replaced ours, was written on and then rotated.
+                || source.length_hint() > entry.size
+            {
+                let path = source.path.clone();
+                entry
+                    .attach(source, now)
+                    .map_err(TailError::unreadable(path))?;
+                attached = true;
+                if entry.roll != Stage::Done {
+                    entry.cause = None;
+                }
+            }
+        }
+        Ok(attached)
+    }
+
+    /// An epoch of which nothing was ever seen, between two that were found, has the file between theirs.
+    fn find_between(
+        &mut self,
+        files: &mut [Option<Source>],
+        places: &mut [Option<usize>],
+        now: Now,
+    ) -> Result<bool, TailError> {
+        let mut attached = false;
+        for (index, entry) in self.chain.iter_mut().enumerate() {
+            if !nameless(entry) {
+                continue;
+            }
+            let Some(&end) = places[index + 1..].iter().flatten().min() else {
+                break;
+            };
+            let start = places[..index]
+                .iter()
+                .flatten()
+                .max()
+                .map_or(0, |at| at + 1);
+            let found = (start..end).find(|&at| {
+                files[at]
+                    .as_ref()
+                    .is_some_and(|file| !matches!(file.kind, Kind::Alien(_)))
+            });
+            if let Some(at) = found
+                && let Some(source) = files[at].take()
+            {
+                let path = source.path.clone();
+                entry
+                    .attach(source, now)
+                    .map_err(TailError::unreadable(path))?;
+                entry.cause = None;
+                places[index] = Some(at);
+                attached = true;
+            }
+        }
+        Ok(attached)
+    }
+
+    /// Nothing is proven: an epoch of which nothing was ever seen is where its inode is, unless something younger stands
+    /// before it; what follows is new.
+    fn guess(&self, files: &[Option<Source>]) -> Option<usize> {
+        let unproven = self.chain.iter().filter(|entry| entry.unproven());
+        unproven
+            .filter_map(|entry| {
+                files.iter().position(|file| {
+                    born_as(file, entry)
+                        || file
+                            .as_ref()
+                            .is_some_and(|file| file.ident.modified_ns > entry.ident.modified_ns)
+                })
+            })
+            .min()
+    }
+
+    /// The files that changed after the newest epoch we know, and the live one.
+    fn younger(&self, files: &[Option<Source>], live: Option<usize>) -> Vec<usize> {
+        let since = self
+            .chain
+            .iter()
+            .map(|entry| entry.ident.modified_ns)
+            .max()
+            .unwrap_or(i64::MAX);
+        (0..files.len())
+            .filter(|&at| {
+                live == Some(at)
+                    || files[at]
+                        .as_ref()
+                        .is_some_and(|file| file.ident.modified_ns >= since)
+            })
+            .collect()
+    }
+
+    /// Makes an epoch of each new file, in its place; those known by name only come first.
+    fn adopt(
+        &mut self,
+        files: &mut [Option<Source>],
+        places: &mut Vec<Option<usize>>,
+        newer: Vec<usize>,
+        now: Now,
+    ) -> Result<bool, TailError> {
+        let mut grown = false;
+        for at in newer {
+            if self.open_files() >= MAX_OPEN {
+                break;
+            }
+            let Some(file) = files[at].take() else {
+                continue;
+            };
+            let alien = self.alien(&file, now)?;
+            let path = file.path.clone();
+            let before = places
+                .iter()
+                .position(|place| place.is_some_and(|place| place > at));
+            let waiting = self
+                .chain
+                .iter()
+                .rposition(|entry| !nameless(entry))
+                .map_or(0, |last| last + 1);
+            if before.is_none() && waiting < self.chain.len() {
+                let entry = &mut self.chain[waiting];
+                entry.cause = None;
+                places[waiting] = Some(at);
+                if alien {
+                    entry.lost = Some(Cause::Unreadable);
+                } else {
+                    entry
+                        .attach(file, now)
+                        .map_err(TailError::unreadable(path))?;
+                }
+            } else {
+                let id = (self.ids)();
+                let entry = if alien {
+                    Entry::unreadable(id, file.ident, now)
+                } else {
+                    Entry::new(id, file, now).map_err(TailError::unreadable(path))?
+                };
+                let index = before.unwrap_or(self.chain.len());
+                self.chain.insert(index, entry);
+                places.insert(index, Some(at));
+            }
+            grown = true;
+        }
+        Ok(grown)
+    }
+
+    /// Whether `file` will never be readable. For a while that is an error, since permissions can be put right.
+    fn alien(&mut self, file: &Source, now: Now) -> Result<bool, TailError> {
+        let Kind::Alien(error) = &file.kind else {
+            self.alien_since = None;
+            return Ok(false);
+        };
+        let since = *self.alien_since.get_or_insert(now.steady);
+        match error {
+            Some(error) if now.steady.saturating_duration_since(since) < ALIEN => {
+                let source = std::io::Error::new(error.kind(), error.to_string());
+                Err(TailError::unreadable(&file.path)(source))
+            }
+            _ => Ok(true),
+        }
+    }
+
+    /// What was not found is lost, once something newer proves that the rotation is through.
+    fn write_off(&mut self, proven: bool, inode: Option<Ident>) -> bool {
+        let count = self.chain.len();
+        let mut lost = false;
+        for (index, entry) in self.chain.iter_mut().enumerate() {
+            if entry.source.is_some() || entry.sealed || entry.lost.is_some() {
+                continue;
+            }
+            if entry.roll == Stage::Done {
+                entry.sealed = entry.settled();
+            } else if proven && index + 1 < count {
+                let cut = entry.cause == Some(RollCause::Truncated)
+                    || inode.is_some_and(|inode| inode.same_birth(&entry.ident));
+                let (cause, roll) = if cut {
+                    (Cause::Truncated, RollCause::Truncated)
+                } else {
+                    (Cause::RotatedAway, RollCause::Gone)
+                };
+                entry.lost = Some(cause);
+                entry.cause = Some(roll);
+                lost = true;
+            }
+        }
+        lost
+    }
+
+    /// Lets go of finished epochs: gone, long quiet, or too many.
+    pub(crate) fn tidy(&mut self, now: Now) {
+        let (late, late_gone) = (self.options.late, self.options.late_gone);
+        let mut watched = 0;
+        for entry in self.chain.iter_mut().rev() {
+            if entry.sealed || !entry.settled() {
+                continue;
+            }
+            watched += 1;
+            let nameless = entry.cause == Some(RollCause::Gone);
+            let over = match &entry.source {
+                None => true,
+                Some(source) if !source.is_plain() => entry.sent >= entry.size,
+                Some(_) => entry.quiet(now, if nameless { late_gone } else { late }),
+            };
+            if over || watched > MAX_LATE {
+                entry.sealed = true;
+                entry.source = None;
+            }
+        }
+        // From the front only: a file between two that we know would pass for a new one.
+        let sealed = self.chain.iter().take_while(|entry| entry.sealed).count();
+        self.chain.drain(..sealed.saturating_sub(MAX_SEALED));
+    }
+}
+
+/// A file at the entry's inode, with its birth time.
+fn born_as(file: &Option<Source>, entry: &Entry) -> bool {
+    file.as_ref()
+        .is_some_and(|file| file.ident.same_birth(&entry.ident))
+}
+
+/// Nothing was ever seen of it, and it waits for a file.
+fn nameless(entry: &Entry) -> bool {
+    entry.source.is_none()
+        && entry.unproven()
+        && entry.lost.is_none()
+        && !entry.sealed
+        && entry.roll != Stage::Done
+}
+
+/// The place of the entry's file: at its old inode first, else the oldest that holds what it should, behind `after`.
+fn find(
+    entry: &Entry,
+    files: &mut [Option<Source>],
+    after: Option<usize>,
+) -> Result<Option<usize>, TailError> {
+    let start = after.map_or(0, |after| after + 1);
+    let old = files.iter().position(|file| born_as(file, entry));
+    for at in old.into_iter().chain(start..files.len()) {
+        let Some(file) = files[at].as_mut() else {
+            continue;
+        };
+        // Not readable is not another one: wait until it is.
+        if let (true, Kind::Alien(Some(error))) =
+            (Some(at) == old && entry.roll != Stage::Done, &file.kind)
+        {
+            let source = std::io::Error::new(error.kind(), error.to_string());
+            return Err(TailError::unreadable(&file.path)(source));
+        }
+        match entry.matches(file) {
+            Ok(true) => return Ok(Some(at)),
+            Ok(false) => {}
+            // A damaged copy is one all the same, if its head is right; reading it will say what is missing.
+            Err(_) if !file.is_plain() => {
+                if entry.head_matches(file) {
+                    return Ok(Some(at));
+                }
+            }
+            Err(error) => return Err(TailError::unreadable(&file.path)(error)),
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,9 @@
+//! Real files in a temporary directory; the time is made up.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test ends where it is surprised, and says with which seed"
+)]
+
+mod cases;
+mod model;

@@ -1,0 +1,94 @@
+//! Limits bite the one who passes them, and nobody else.
+
+use tokio::net::TcpStream;
+
+use crate::support::{Master, frames, until};
+
+#[tokio::test]
+async fn closes_who_takes_too_long() {
+    let mut master = Master::with("[limits]\nframe = \"1s\"\nidle = \"2s\"\nhandshake = \"1s\"\n");
+    master.start().await;
+    let identity = master.enroll("web-1");
+    let silent = TcpStream::connect(&master.addr).await.unwrap();
+    let mut stuck = master.connect(&identity).await;
+    stuck.send(&frames(0, 3)).await;
+    stuck.send(b"100 begun").await;
+    let mut idle = master.connect(&identity).await;
+    idle.send(&frames(3, 5)).await;
+    // Both get close_notify.
+    stuck.end().await.unwrap();
+    idle.end().await.unwrap();
+    for what in [
+        "refused_total{reason=\"timeout\"}",
+        "closed_total{reason=\"stuck\"}",
+        "closed_total{reason=\"idle\"}",
+    ] {
+        until(what, async || {
+            (master.metric(what).await == 1).then_some(())
+        })
+        .await;
+    }
+    drop(silent);
+    master.merged(5).await;
+    assert_eq!(master.archived("web-1"), frames(0, 5));
+}
+
+#[tokio::test]
+async fn refuses_more_connections_than_allowed() {
+    let mut master = Master::with("[limits]\nconnections = 3\nconnections_per_worker = 2\n");
+    master.start().await;
+    let (a, b) = (master.enroll("a"), master.enroll("b"));
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let mut client = master.connect(&a).await;
+        client.send(&frames(0, 1)).await;
+        held.push(client);
+    }
+    until("both are served", async || {
+        (master.metric("frames_total").await == 2).then_some(())
+    })
+    .await;
+    let mut third = master.connect(&a).await;
+    let _ = third.end().await;
+    assert_eq!(
+        master
+            .metric("refused_total{reason=\"worker_connections\"}")
+            .await,
+        1
+    );
+    let mut other = master.connect(&b).await;
+    other.send(&frames(0, 1)).await;
+    until("the other is served", async || {
+        (master.metric("frames_total").await == 3).then_some(())
+    })
+    .await;
+    assert!(master.try_connect(&b).await.is_err());
+    until("the fourth is counted", async || {
+        (master.metric("refused_total{reason=\"connections\"}").await == 1).then_some(())
+    })
+    .await;
+    for client in held {
+        client.close().await.unwrap();
+    }
+    until("there is room again", async || {
+        (master.metric("connections").await == 1).then_some(())
+    })
+    .await;
+    other.send(&frames(1, 2)).await;
+    other.close().await.unwrap();
+    let mut again = master.connect(&a).await;
+    again.send(&frames(2, 3)).await;
+    again.close().await.unwrap();
+    master.merged(5).await;
+}
+
+#[tokio::test]
+async fn a_rate_pauses_and_loses_nothing() {
+    let mut master = Master::with("[limits]\nrate = \"100KiB\"\n");
+    master.start().await;
+    let mut client = master.connect(&master.enroll("web-1")).await;
+    client.send(&frames(0, 1500)).await;
+    client.close().await.unwrap();
+    master.merged(1500).await;
+    assert_eq!(master.archived("web-1"), frames(0, 1500));
+}

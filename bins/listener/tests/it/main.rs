@@ -1,0 +1,10 @@
+//! The real listener process, and real TLS clients of it.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+mod commands;
+mod crash;
+mod limits;
+mod merged;
+mod plain;
+mod support;
+mod trust;

@@ -1,0 +1,50 @@
+//! The merged outputs when their files are in trouble.
+
+use std::fs;
+
+use crate::support::{Master, frames, lines, until};
+
+#[tokio::test]
+async fn trouble_with_the_merged_files_does_not_stop_commits() {
+    let master = Master::started().await;
+    let mut client = master.connect(&master.enroll("web-1")).await;
+    client.send(&frames(0, 100)).await;
+    master.merged(100).await;
+    // Neither the files nor their directory can be reached or made for a while.
+    fs::rename(master.path("m"), master.path("away")).unwrap();
+    fs::write(master.path("m"), "in the way").unwrap();
+    client.send(&frames(100, 40_000)).await;
+    let all = frames(0, 40_000).len() as u64;
+    until("all is committed", async || {
+        (master.metric("committed_bytes_total").await == all).then_some(())
+    })
+    .await;
+    fs::remove_file(master.path("m")).unwrap();
+    fs::rename(master.path("away"), master.path("m")).unwrap();
+    client.close().await.unwrap();
+    master.merged(40_000).await;
+    assert!(master.merged_log() == lines(0, 40_000));
+    until("the records follow", async || {
+        (master.merged_json().len() == 40_000).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn writes_to_a_new_file_after_a_rotation() {
+    let master = Master::started().await;
+    let mut client = master.connect(&master.enroll("web-1")).await;
+    client.send(&frames(0, 100)).await;
+    master.merged(100).await;
+    fs::rename(master.path("m/all.log"), master.path("m/all.log.1")).unwrap();
+    client.send(&frames(100, 200)).await;
+    until("the new file is written", async || {
+        (!master.merged_log().is_empty()).then_some(())
+    })
+    .await;
+    client.close().await.unwrap();
+    master.merged(100).await;
+    assert_eq!(fs::read(master.path("m/all.log.1")).unwrap(), lines(0, 100));
+    assert_eq!(master.merged_log(), lines(100, 200));
+    assert_eq!(master.merged_json().len(), 200);
+}

@@ -1,0 +1,109 @@
+//! Who is served and who is not.
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::support::{Master, frames, until};
+
+#[tokio::test]
+async fn cuts_a_live_session_when_its_worker_is_revoked() {
+    let master = Master::started().await;
+    let (bad, good) = (master.enroll("bad"), master.enroll("good"));
+    let mut cut = master.connect(&bad).await;
+    let mut stays = master.connect(&good).await;
+    cut.send(&frames(0, 10)).await;
+    stays.send(&frames(0, 10)).await;
+    until("both are read", async || {
+        (master.metric("frames_total").await == 20).then_some(())
+    })
+    .await;
+    master.command(&["revoke", "bad", "--data", &master.data().to_string_lossy()]);
+    cut.end().await.unwrap();
+    stays.send(&frames(10, 20)).await;
+    stays.close().await.unwrap();
+    master.merged(30).await;
+    assert_eq!(master.archived("bad"), frames(0, 10));
+    assert_eq!(master.archived("good"), frames(0, 20));
+    assert!(
+        master.log().contains("no longer served"),
+        "{}",
+        master.log()
+    );
+
+    // And it does not come in again.
+    let refused = match master.try_connect(&bad).await {
+        Ok(mut client) => client.end().await.is_err(),
+        Err(_) => true,
+    };
+    assert!(refused);
+    assert!(master.metric("refused_total{reason=\"revoked\"}").await >= 1);
+}
+
+#[tokio::test]
+async fn refuses_strangers_and_says_so_once() {
+    let master = Master::started().await;
+    let other = Master::init();
+    let stranger = other.enroll("web-1");
+    for _ in 0..3 {
+        // In TLS 1.3 the client may only learn it at its first read.
+        if let Ok(mut client) = master.try_connect(&stranger).await {
+            assert!(client.end().await.is_err());
+        }
+        let mut plain = TcpStream::connect(&master.addr).await.unwrap();
+        plain
+            .write_all(b"<13>1 - - - - - - in plain text\n")
+            .await
+            .unwrap();
+        let mut answer = Vec::new();
+        let _ = plain.read_to_end(&mut answer).await;
+    }
+    // The client trusts its own CA, so that it is the one that ends the handshake, or we are.
+    let refused = async || {
+        let own = master.metric("refused_total{reason=\"not_tls\"}").await;
+        (own == 3).then_some(())
+    };
+    until("all are counted", refused).await;
+    let log = master.log();
+    let told: Vec<_> = log
+        .lines()
+        .filter(|line| line.contains("connection refused"))
+        .collect();
+    assert_eq!(told.len(), 1, "{log}");
+    assert!(told[0].contains("127.0.0.1:"), "{}", told[0]);
+    assert_eq!(master.archived("web-1"), b"");
+}
+
+#[tokio::test]
+async fn refuses_a_worker_that_is_not_in_the_registry() {
+    let master = Master::init();
+    let identity = master.enroll("web-1");
+    for suffix in ["", "-wal", "-shm"] {
+        let _ = std::fs::remove_file(master.data().join(format!("registry.sqlite{suffix}")));
+    }
+    master.command(&["init", "--data", &master.data().to_string_lossy()]);
+    let mut master = master;
+    master.start().await;
+    if let Ok(mut client) = master.try_connect(&identity).await {
+        assert!(client.end().await.is_err());
+    }
+    assert_eq!(
+        master
+            .metric("refused_total{reason=\"not_enrolled\"}")
+            .await,
+        1
+    );
+    master.stop();
+
+    let mut lenient = master;
+    let config = std::fs::read_to_string(lenient.path("listener.toml")).unwrap();
+    std::fs::write(
+        lenient.path("listener.toml"),
+        format!("trust = \"ca\"\n{config}"),
+    )
+    .unwrap();
+    lenient.start().await;
+    let mut client = lenient.connect(&identity).await;
+    client.send(&frames(0, 3)).await;
+    client.close().await.unwrap();
+    lenient.merged(3).await;
+}

@@ -17,6 +17,7 @@ use tokio::sync::Semaphore;
 
 pub mod api;
 pub mod file;
+mod taken;
 
 /// What a reader must know of a container, from inspect.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -141,6 +141,14 @@ impl Joiner {
         slot.parts = open.n;
     }
 
+    pub(crate) fn entries(&self) -> [u64; 2] {
+        self.entries
+    }
+
+    pub(crate) fn holds(&self, stream: Stream) -> bool {
+        self.slots[stream.index()].active
+    }
+
     /// Tells where a decoder must begin to give what comes after `pos` and what is held.
     pub(crate) fn progress(&self, pos: u64) -> Progress {
         let held = |slot: &&Slot| slot.active && !slot.held.is_empty();

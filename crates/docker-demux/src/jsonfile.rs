@@ -108,6 +108,16 @@ impl JsonFile {
         progress
     }
 
+    /// Counts the entries of stdout and of stderr so far; unwanted ones are not counted.
+    pub fn entries(&self) -> [u64; 2] {
+        self.join.entries()
+    }
+
+    /// Tells whether a line of this stream has begun that is not handed out yet.
+    pub fn holds(&self, stream: Stream) -> bool {
+        self.join.holds(stream)
+    }
+
     /// Counts the entries skipped because they could not be read.
     pub fn corrupt(&self) -> u64 {
         self.corrupt

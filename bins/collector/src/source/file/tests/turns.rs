@@ -1,0 +1,170 @@
+//! All containers on one thread: turns, ends, failures, and a writer that does not keep up.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use tokio::sync::mpsc;
+
+use super::docker::{Driver, numbers};
+use crate::source::{
+    Container, Event, Pool,
+    file::{Command, Options, probe, run},
+};
+
+/// A container of its own for each driver.
+fn container(driver: &Driver, n: usize) -> Arc<Container> {
+    Arc::new(Container {
+        id: format!("id{n}"),
+        ..Container::clone(&driver.container())
+    })
+}
+
+/// Receives until `ends` containers have ended; gives lines per container and the names of those that failed.
+async fn collect(
+    mut events: mpsc::Receiver<Event>,
+    ends: usize,
+) -> (BTreeMap<String, Vec<String>>, Vec<String>) {
+    let (mut lines, mut failed, mut ended) =
+        (BTreeMap::<String, Vec<String>>::new(), Vec::new(), 0);
+    while ended < ends {
+        let event = tokio::time::timeout(Duration::from_secs(60), events.recv())
+            .await
+            .unwrap()
+            .unwrap();
+        match event {
+            Event::Batch(batch) => {
+                let texts = batch
+                    .lines
+                    .iter()
+                    .map(|(_, octets)| String::from_utf8(octets.to_vec()).unwrap());
+                lines
+                    .entry(batch.container.id.clone())
+                    .or_default()
+                    .extend(texts);
+                ended += usize::from(batch.end);
+                assert!(batch.gaps.is_empty());
+            }
+            Event::Failed { container, error } => {
+                failed.push(format!("{}: {error}", container.id));
+                ended += 1;
+            }
+        }
+    }
+    (lines, failed)
+}
+
+#[tokio::test]
+async fn reads_many_containers_through_few_buffers() {
+    let mut drivers: Vec<Driver> = (0..100).map(|_| Driver::new(5000, 100)).collect();
+    let (commands, orders) = mpsc::channel(8);
+    let (sender, events) = mpsc::channel(1);
+    let reader = tokio::spawn(run(Options::default(), orders, sender, Pool::new(2)));
+    let receiver = tokio::spawn(collect(events, 100));
+    for (n, driver) in drivers.iter_mut().enumerate() {
+        numbers(0..50).iter().for_each(|text| driver.out(text));
+        commands
+            .send(Command::Attach {
+                container: container(driver, n),
+                cursor: None,
+            })
+            .await
+            .unwrap();
+    }
+    for driver in &mut drivers {
+        numbers(50..100).iter().for_each(|text| driver.out(text));
+        driver.err("not asked for");
+    }
+    for n in 0..100 {
+        commands
+            .send(Command::Ended {
+                id: format!("id{n}"),
+            })
+            .await
+            .unwrap();
+    }
+    let (lines, failed) = receiver.await.unwrap();
+    assert_eq!(failed, Vec::<String>::new());
+    assert_eq!(lines.len(), 100);
+    assert!(lines.values().all(|lines| *lines == numbers(0..100)));
+    drop(commands);
+    reader.await.unwrap();
+}
+
+#[tokio::test]
+async fn says_which_file_it_can_not_read() {
+    let driver = Driver::new(5000, 100);
+    let missing = Container {
+        log_path: Some(driver.path().with_extension("none")),
+        ..Container::clone(&driver.container())
+    };
+    let other = Container {
+        log_driver: "local".into(),
+        ..missing.clone()
+    };
+    assert!(probe(&driver.container()).is_ok());
+    assert!(probe(&missing).unwrap_err().to_string().contains(".none"));
+    assert!(probe(&other).unwrap_err().to_string().contains("local"));
+    let (commands, orders) = mpsc::channel(8);
+    let (sender, events) = mpsc::channel(1);
+    let reader = tokio::spawn(run(Options::default(), orders, sender, Pool::new(2)));
+    commands
+        .send(Command::Attach {
+            container: Arc::new(missing),
+            cursor: None,
+        })
+        .await
+        .unwrap();
+    let (_, failed) = collect(events, 1).await;
+    assert!(failed[0].contains(".none"), "{failed:?}");
+    // Without a receiver the reader stops by itself.
+    reader.await.unwrap();
+}
+
+#[tokio::test]
+async fn an_end_that_is_taken_back_and_a_container_let_go() {
+    let mut driver = Driver::new(5000, 100);
+    let (commands, orders) = mpsc::channel(8);
+    let (sender, events) = mpsc::channel(1);
+    let reader = tokio::spawn(run(Options::default(), orders, sender, Pool::new(2)));
+    driver.out("a");
+    let (first, second) = (container(&driver, 1), container(&driver, 2));
+    commands
+        .send(Command::Attach {
+            container: second,
+            cursor: None,
+        })
+        .await
+        .unwrap();
+    commands
+        .send(Command::Detach { id: "id2".into() })
+        .await
+        .unwrap();
+    commands
+        .send(Command::Ended {
+            id: "unknown".into(),
+        })
+        .await
+        .unwrap();
+    commands
+        .send(Command::Attach {
+            container: first.clone(),
+            cursor: None,
+        })
+        .await
+        .unwrap();
+    commands
+        .send(Command::Attach {
+            container: first,
+            cursor: None,
+        })
+        .await
+        .unwrap();
+    driver.out("b");
+    commands
+        .send(Command::Ended { id: "id1".into() })
+        .await
+        .unwrap();
+    let (lines, _) = collect(events, 1).await;
+    assert_eq!(lines["id1"], ["a", "b"]);
+    drop(commands);
+    reader.await.unwrap();
+}

@@ -177,7 +177,8 @@ impl Entry {
         }
         if self.roll == Stage::Done {
             let length = file.length_hint() == self.sent % (1 << 32);
-            let proven = self.sent.max(u64::from(self.head_print.len));
+            let seen = self.head.len().max(self.head_print.len as usize);
+            let proven = self.sent.max(seen as u64);
             if proven < WEAK && !length && !file.ident.same_birth(&self.ident) {
                 return Ok(false);
             }
@@ -351,10 +352,10 @@ impl Entry {
     }
 
     /// The content is not what it was: it must be looked for elsewhere.
-    pub(crate) fn estrange(&mut self) {
-        self.source = None;
+    pub(crate) fn estrange(&mut self) -> Option<Source> {
         self.sure = None;
         self.cause = Some(RollCause::Truncated);
+        self.source.take().filter(Source::is_plain)
     }
 
     /// Whether `sent` stands behind an LF, or at the start.

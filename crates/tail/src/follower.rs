@@ -304,7 +304,7 @@ impl Follower {
             let live = there.is_some_and(|there| source.ident.same_inode(&there));
             let is = last.check(now).map_err(TailError::unreadable(path))?;
             if is == Identity::Other {
-                self.estrange(self.chain.len() - 1);
+                self.estrange(self.chain.len() - 1, now)?;
             } else if live {
                 return Ok(false);
             }
@@ -315,10 +315,21 @@ impl Follower {
         self.settle(now)
     }
 
-    /// The content of this epoch's file is not what it was: it must be looked for elsewhere.
-    pub(crate) fn estrange(&mut self, at: usize) {
-        self.chain[at].estrange();
+    /// The content of this epoch's file is not what it was: it must be looked for elsewhere. What stands in the file
+    /// now is another epoch, and its only copy if the file has no name any more.
+    pub(crate) fn estrange(&mut self, at: usize, now: Now) -> Result<(), TailError> {
         self.listing = None;
+        let entry = &mut self.chain[at];
+        let source = entry.estrange();
+        if let Some(source) = source
+            && entry.roll == Stage::Due
+        {
+            let path = source.path.clone();
+            let next = Entry::new((self.ids)(), source.fresh(), now)
+                .map_err(TailError::unreadable(path))?;
+            self.chain.insert(at + 1, next);
+        }
+        Ok(())
     }
 
     pub(crate) fn handed(&mut self, epoch: EpochId, done: Done) -> u64 {

@@ -37,7 +37,7 @@ impl Follower {
                 .map_err(TailError::unreadable(&self.options.path))?
                 == Identity::Other
             {
-                self.estrange(at);
+                self.estrange(at, now)?;
                 self.settle(now)?;
                 at = 0;
                 continue;
@@ -175,7 +175,7 @@ impl Follower {
                 .compare()
                 .map_err(TailError::unreadable(&self.options.path))?
         {
-            self.estrange(at);
+            self.estrange(at, now)?;
             buf.clear();
             self.settle(now)?;
             return Ok(Read::Again);

@@ -50,7 +50,11 @@ impl Follower {
         // What is older than all we know was there before our time, or is long done.
         let oldest = places.iter().flatten().min().copied();
         let newer: Vec<usize> = match oldest.or_else(|| self.guess(&files)) {
-            Some(start) => (start..files.len()).collect(),
+            Some(start) => {
+                let since = self.missing(&places);
+                let late = (0..start).filter(|&at| changed_since(&files[at], since));
+                late.chain(start..files.len()).collect()
+            }
             None if first => live.into_iter().collect(),
             None => self.younger(&files, live),
         };
@@ -129,6 +133,10 @@ impl Follower {
                 }
                 continue;
             }
+            // What came late into a file without a name makes its proof stronger.
+            entry
+                .check(now)
+                .map_err(TailError::unreadable(&self.options.path))?;
             let before = places[..index].iter().flatten().max().copied();
             let Some(at) = find(entry, files, before)? else {
                 continue;
@@ -217,6 +225,20 @@ impl Follower {
             .min()
     }
 
+    /// When the first epochs, if their files were not found, last changed: what changed later came after them.
+    fn missing(&self, places: &[Option<usize>]) -> i64 {
+        let waits =
+            |entry: &Entry| entry.source.is_none() && entry.roll != Stage::Done && !entry.sealed;
+        self.chain
+            .iter()
+            .zip(places)
+            .take_while(|(_, place)| place.is_none())
+            .filter(|(entry, _)| waits(entry))
+            .map(|(entry, _)| entry.ident.modified_ns)
+            .max()
+            .unwrap_or(i64::MAX)
+    }
+
     /// The files that changed after the newest epoch we know, and the live one.
     fn younger(&self, files: &[Option<Source>], live: Option<usize>) -> Vec<usize> {
         let since = self
@@ -226,12 +248,7 @@ impl Follower {
             .max()
             .unwrap_or(i64::MAX);
         (0..files.len())
-            .filter(|&at| {
-                live == Some(at)
-                    || files[at]
-                        .as_ref()
-                        .is_some_and(|file| file.ident.modified_ns >= since)
-            })
+            .filter(|&at| live == Some(at) || changed_since(&files[at], since))
             .collect()
     }
 
@@ -354,6 +371,11 @@ impl Follower {
         let sealed = self.chain.iter().take_while(|entry| entry.sealed).count();
         self.chain.drain(..sealed.saturating_sub(MAX_SEALED));
     }
+}
+
+fn changed_since(file: &Option<Source>, since: i64) -> bool {
+    file.as_ref()
+        .is_some_and(|file| file.ident.modified_ns >= since)
 }
 
 /// A file at the entry's inode, with its birth time.

@@ -109,6 +109,14 @@ impl Source {
         }
     }
 
+    /// The same file, as it is now.
+    pub(crate) fn fresh(mut self) -> Self {
+        if let Ok(Some(meta)) = self.look() {
+            self.ident = Ident::of(&meta);
+        }
+        self
+    }
+
     pub(crate) fn is_plain(&self) -> bool {
         matches!(self.kind, Kind::Plain(_))
     }

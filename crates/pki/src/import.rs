@@ -74,7 +74,7 @@ pub enum ImportError {
     #[error(transparent)]
     Registry(#[from] RegistryError),
     /// The data directory has a CA of its own.
-    #[error("{} is another CA: an import needs a data directory without one", .0.display())]
+    #[error("{}: is another CA: an import needs a data directory without one", .0.display())]
     OtherCa(PathBuf),
 }
 

@@ -1,6 +1,7 @@
 //! The real listener process, and real TLS clients of it.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+mod admin;
 mod commands;
 mod crash;
 mod limits;

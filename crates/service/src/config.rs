@@ -73,13 +73,17 @@ impl Problems {
     ///
     /// # Errors
     /// All problems, sorted by file and line.
-    pub fn none_or<T>(mut self, value: T) -> Result<T, Self> {
+    pub fn none_or<T>(self, value: T) -> Result<T, Self> {
         if self.0.is_empty() {
             return Ok(value);
         }
+        Err(self.sorted())
+    }
+
+    fn sorted(mut self) -> Self {
         self.0
             .sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
-        Err(self)
+        self
     }
 }
 
@@ -108,6 +112,41 @@ impl std::error::Error for Problems {}
 /// # Errors
 /// Everything that is wrong with its syntax, its keys and the types of its values, at once.
 pub fn load<T: DeserializeOwned>(file: &Path) -> Result<(T, Source), Problems> {
+    parse(file, &read(file)?)
+}
+
+/// Reads a configuration file and has the program check what it means. Unknown keys do not keep `check` from being
+/// asked, so that their problems and its come together.
+///
+/// # Errors
+/// As [`load`], and what `check` finds.
+pub fn load_checked<T: DeserializeOwned, C>(
+    file: &Path,
+    check: impl FnOnce(T, &Source) -> Result<C, Problems>,
+) -> Result<(C, Source), Problems> {
+    let root = tree::parse(file, &read(file)?)?;
+    let (value, mut problems) = walk::value(file, &root)?;
+    let source = Source::new(file, &root);
+    match check(value, &source) {
+        Ok(checked) => problems.none_or((checked, source)),
+        Err(found) => {
+            problems.0.extend(found.0);
+            Err(problems.sorted())
+        }
+    }
+}
+
+/// Reads a configuration text; `file` is what problems name.
+///
+/// # Errors
+/// As [`load`].
+pub fn parse<T: DeserializeOwned>(file: &Path, text: &str) -> Result<(T, Source), Problems> {
+    let root = tree::parse(file, text)?;
+    let (value, problems) = walk::value(file, &root)?;
+    problems.none_or((value, Source::new(file, &root)))
+}
+
+fn read(file: &Path) -> Result<String, Problems> {
     let whole = |what: String| {
         Problems::from(Problem {
             file: file.to_owned(),
@@ -123,21 +162,10 @@ pub fn load<T: DeserializeOwned>(file: &Path) -> Result<(T, Source), Problems> {
     if bytes.len() as u64 > MAX_FILE {
         return Err(whole(format!("longer than {MAX_FILE} bytes")));
     }
-    let text = String::from_utf8(bytes).map_err(|error| {
+    String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         whole(format!("not UTF-8 at byte {at}"))
-    })?;
-    parse(file, &text)
-}
-
-/// Reads a configuration text; `file` is what problems name.
-///
-/// # Errors
-/// As [`load`].
-pub fn parse<T: DeserializeOwned>(file: &Path, text: &str) -> Result<(T, Source), Problems> {
-    let root = tree::parse(file, text)?;
-    let value = walk::value(file, &root)?;
-    Ok((value, Source::new(file, &root)))
+    })
 }
 
 #[cfg(test)]

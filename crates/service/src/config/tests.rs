@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{ByteSize, Environment, Problems, Span, load, parse};
+use super::{ByteSize, Environment, Problems, Span, load, load_checked, parse};
 use crate::status;
 
 #[derive(Debug, Deserialize)]
@@ -247,4 +247,27 @@ fn problems_are_printed_in_order_of_line() {
         problems.to_string(),
         "x.toml:1: listen: taken\nx.toml:2: name: too long"
     );
+}
+
+#[test]
+fn unknown_keys_and_problems_of_meaning_come_together() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("x.toml");
+    std::fs::write(&file, format!("{GOOD}nmae = 1\n")).expect("written");
+    let check = |raw: Raw, source: &super::Source| {
+        let mut problems = Problems::new();
+        problems.push(source.problem("name", format!("`{}` is taken", raw.name)));
+        problems.none_or(())
+    };
+    let problems = load_checked(&file, check).expect_err("two problems");
+    let found: Vec<_> = problems
+        .0
+        .iter()
+        .map(|p| (p.line, p.key.as_str()))
+        .collect();
+    assert_eq!(found, [(2, "name"), (3, "nmae")]);
+    let problems = load_checked(&file, |_: Raw, _| Ok(())).expect_err("one problem");
+    assert_eq!(problems.0.len(), 1);
+    std::fs::write(&file, GOOD).expect("written");
+    load_checked(&file, |_: Raw, _| Ok(())).expect("right");
 }

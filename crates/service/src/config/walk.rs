@@ -24,8 +24,11 @@ use wild::{TEXTS, Wild};
 /// More passes than problems that anyone reads at once.
 const MAX_PASSES: usize = 1000;
 
-/// Gives the structure, or every problem of the tree.
-pub(super) fn value<T: DeserializeOwned>(file: &Path, root: &Node) -> Result<T, Problems> {
+/// Gives the structure, with the keys that it does not know, or every problem of the tree.
+pub(super) fn value<T: DeserializeOwned>(
+    file: &Path,
+    root: &Node,
+) -> Result<(T, Problems), Problems> {
     let mut problems = Problems::new();
     let problem = |key: &str, line, what| Problem {
         file: file.to_owned(),
@@ -49,8 +52,13 @@ pub(super) fn value<T: DeserializeOwned>(file: &Path, root: &Node) -> Result<T, 
                 let found = unknown
                     .into_iter()
                     .map(|(key, (line, what))| problem(&key, line, what));
+                let right = problems.0.is_empty();
                 problems.0.extend(found);
-                return problems.none_or(value);
+                return if right {
+                    Ok((value, problems))
+                } else {
+                    Err(problems.sorted())
+                };
             }
             Err(error) => error,
         };
@@ -67,9 +75,7 @@ pub(super) fn value<T: DeserializeOwned>(file: &Path, root: &Node) -> Result<T, 
         }
     }
     // Nothing fits the whole: the unknown keys stay unsaid until what is listed here is mended.
-    problems
-        .none_or(())
-        .and_then(|()| Err(problem("", 0, "can't be read".into()).into()))
+    Err(problems.sorted())
 }
 
 /// Makes the value of `key` a wildcard, or lets it try its next text; when all are tried, its table becomes one.

@@ -119,10 +119,11 @@ impl Config {
     /// # Errors
     /// Every problem of the file and the environment at once, and of the paths if there is none.
     pub fn load(path: &Path) -> Result<(Config, Source), Problems> {
-        let (raw, source) = service::config::load::<RawConfig>(path)?;
-        let config = resolve(raw, &source, &|name| std::env::var(name).ok())?;
-        config.check_paths(&source)?;
-        Ok((config, source))
+        service::config::load_checked(path, |raw: RawConfig, source| {
+            let config = resolve(raw, source, &|name| std::env::var(name).ok())?;
+            config.check_paths(source)?;
+            Ok(config)
+        })
     }
 
     /// Checks the paths without touching them.

@@ -182,9 +182,9 @@ impl Config {
     /// # Errors
     /// Every problem at once.
     pub fn load(file: &Path, environment: &Environment) -> Result<(Config, Source), Problems> {
-        let (raw, source) = service::config::load(file)?;
-        let config = Config::check(raw, &source, environment)?;
-        Ok((config, source))
+        service::config::load_checked(file, |raw, source| {
+            Config::check(raw, source, environment)
+        })
     }
 
     fn check(raw: Raw, source: &Source, environment: &Environment) -> Result<Config, Problems> {

@@ -402,39 +402,45 @@ async fn an_archive_id_of_another_kind_is_refused() {
     assert!(matches!(error, AuthorityError::BadArchiveId(_)), "{error}");
 }
 
-#[tokio::test]
-async fn commands_that_run_at_once_take_turns() {
-    let master = Master::init().await;
-    let (a, b) = tokio::join!(
-        tokio::task::spawn_blocking({
+#[test]
+fn commands_that_run_at_once_take_turns() {
+    let runtime = runtime();
+    let master = runtime.block_on(Master::init());
+    let at_once = |names: [&'static str; 4]| {
+        let enrolments = names.map(|worker| {
             let data = master.data();
-            move || block(&data)
-        }),
-        tokio::task::spawn_blocking({
-            let data = master.data();
-            move || block(&data)
-        })
+            std::thread::spawn(move || enrol_here(&data, worker).is_ok())
+        });
+        enrolments
+            .map(|thread| usize::from(thread.join().unwrap()))
+            .iter()
+            .sum::<usize>()
+    };
+    assert_eq!(
+        at_once(["w1", "w2", "w3", "w4"]),
+        4,
+        "one waits for the other"
     );
-    assert!(
-        a.unwrap().is_ok() != b.unwrap().is_ok(),
-        "one of two enrolments of the same name wins"
-    );
+    assert_eq!(at_once(["x", "x", "x", "x"]), 1, "a name is given once");
 }
 
-fn block(data: &Path) -> Result<pki::Peer, EnrolError> {
+fn enrol_here(data: &Path, worker: &str) -> Result<pki::Peer, EnrolError> {
     let out = data
         .parent()
         .unwrap()
         .join(format!("{:?}", std::thread::current().id()));
     let enrolment = Enrolment {
-        name: name("w1"),
+        name: name(worker),
         names: Vec::new(),
         out,
         replace: false,
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    runtime().block_on(pki::enrol(data, enrolment, SystemTime::now()))
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .unwrap();
-    runtime.block_on(pki::enrol(data, enrolment, SystemTime::now()))
+        .unwrap()
 }

@@ -135,3 +135,34 @@ async fn acknowledged_mode_leaves_the_registry_to_the_session() {
         Err(Refusal::NotEnrolled { .. })
     ));
 }
+
+#[tokio::test]
+async fn a_client_that_only_writes_loses_nothing() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let master = Master::init().await;
+    let identity = master.enrol("w1").await;
+    let tls = ServerTls::open(&master.data(), Trust::Registry)
+        .await
+        .unwrap();
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0))
+        .await
+        .unwrap();
+    let address = listener.local_addr().unwrap();
+    let client = async {
+        let tcp = tokio::net::TcpStream::connect(address).await.unwrap();
+        let connector = tokio_rustls::TlsConnector::from(forwarder(&identity, &[]));
+        let mut stream = connector.connect(pki::server_name("m"), tcp).await.unwrap();
+        stream.write_all(&[b'x'; 200_000]).await.unwrap();
+        // Closed without ever having read.
+        stream.shutdown().await.unwrap();
+    };
+    let server = async {
+        let tcp = listener.accept().await.unwrap().0;
+        let mut accepted = tls.accept(tcp, crate::support::LIMIT).await.unwrap();
+        let mut received = Vec::new();
+        accepted.stream.read_to_end(&mut received).await.unwrap();
+        received.len()
+    };
+    let ((), received) = tokio::join!(client, server);
+    assert_eq!(received, 200_000);
+}

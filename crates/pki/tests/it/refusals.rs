@@ -379,3 +379,39 @@ async fn say_quickly(words: &[u8]) -> Refusal {
     let _ = near.read(&mut [0; 64]).await;
     refusal
 }
+
+#[tokio::test]
+async fn a_refused_peer_that_is_already_sending_is_told_why() {
+    // Over a real socket, where unread bytes at the close would turn the alert into a reset.
+    let master = Master::init().await;
+    let tls = ServerTls::open(&master.data(), Trust::Registry)
+        .await
+        .unwrap();
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0))
+        .await
+        .unwrap();
+    let address = listener.local_addr().unwrap();
+    for version in BOTH {
+        let key = sign(&worker_params("stranger"), &master.issuer());
+        let config = client(&master.ca("ca.crt"), version, Some(key));
+        let server = async { tls.accept(listener.accept().await.unwrap().0, LIMIT).await };
+        let client = async {
+            let tcp = tokio::net::TcpStream::connect(address).await?;
+            let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
+            let mut stream = connector
+                .connect(pki::server_name("logferry-master"), tcp)
+                .await?;
+            // It may be cut off at any point of this; what counts is what it is told.
+            let _ = stream.write_all(&[b'x'; 100_000]).await;
+            stream.read(&mut [0; 1]).await
+        };
+        let (refused, told) = tokio::join!(server, client);
+        assert_eq!(refused.unwrap_err().code(), "not_enrolled");
+        let told = pki::ConnectProblem::of(&told.unwrap_err());
+        assert_eq!(
+            told,
+            pki::ConnectProblem::Refused("access_denied".into()),
+            "{version:?}"
+        );
+    }
+}

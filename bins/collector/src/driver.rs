@@ -98,7 +98,6 @@ impl Driver {
                     self.fleet.finished(ended, Instant::now(), &readable, &mut actions);
                 }
                 observed = observations.recv(), if watched && actions.is_empty() => match observed {
-                    Some(Observation::Missed { id, name }) => self.missed(id, name).await,
                     Some(observed) => self.fleet.observe(observed, &readable, &mut actions),
                     None => watched = false,
                 },
@@ -141,6 +140,7 @@ impl Driver {
             Action::Drained { id, started_ns } => {
                 self.store(&[checkpoint::drained(&id, started_ns)]).await?;
             }
+            Action::Lost { id, name } => self.lost(id, name).await,
             Action::Removed { id } => {
                 let now = unix_s();
                 self.gone.insert(id.clone(), now);
@@ -183,22 +183,19 @@ impl Driver {
         }
     }
 
-    async fn missed(&mut self, id: String, name: String) {
+    async fn lost(&mut self, id: String, container: String) {
         warn!(
-            container = name,
-            "container was removed before it could be read"
+            container,
+            "container was removed before everything was read"
         );
         self.metrics.missed.inc();
         let notice = Notice {
             id,
-            container: name,
-            number: 1,
-            stream: None,
-            bytes: None,
+            container,
             cause: "removed".to_owned(),
-            after_ns: None,
-            before_ns: None,
+            ..Notice::default()
         };
+        // Only fails while the program stops.
         let _ = self.missed.send(notice).await;
     }
 

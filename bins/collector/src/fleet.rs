@@ -94,6 +94,13 @@ pub enum Action {
         /// Which run, by its start.
         started_ns: i64,
     },
+    /// The container was removed before everything was read.
+    Lost {
+        /// The container's id.
+        id: String,
+        /// Its name.
+        name: String,
+    },
     /// The container does not exist any more: its cursor may be forgotten in time.
     Removed {
         /// The container's id.
@@ -192,7 +199,7 @@ impl<R: Rng> Fleet<R> {
             }
             Observation::Seen(chosen) => self.see(chosen, readable, actions),
             Observation::Gone(id) => self.unwanted(&id, true, actions),
-            Observation::Missed { .. } => {}
+            Observation::Missed { id, name } => actions.push(Action::Lost { id, name }),
         }
     }
 
@@ -213,7 +220,15 @@ impl<R: Rng> Fleet<R> {
             return;
         };
         if tracked.gone {
+            let name = tracked.facts.summary.name.clone();
+            if error.is_some() {
+                actions.push(Action::Lost {
+                    id: id.clone(),
+                    name,
+                });
+            }
             self.tracked.remove(&id);
+            actions.push(Action::Show { id });
             return;
         }
         actions.push(Action::Show { id: id.clone() });
@@ -371,6 +386,14 @@ impl<R: Rng> Fleet<R> {
                 tracked.state = State::Ending;
             }
             State::Ending => {}
+            State::Waiting { .. } if gone => {
+                let name = tracked.facts.summary.name.clone();
+                actions.push(Action::Lost {
+                    id: id.to_owned(),
+                    name,
+                });
+                self.tracked.remove(id);
+            }
             State::Idle { .. } | State::Waiting { .. } | State::Unreadable(_) => {
                 self.tracked.remove(id);
             }

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::source::Gap;
 
 /// One gap as the ledger tells it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notice {
     /// The container's full id.
     pub id: String,

@@ -135,10 +135,20 @@ impl Writer {
         }
     }
 
-    /// Takes a gap that no reader saw.
-    fn missed(&mut self, notice: Notice) {
+    /// Takes a gap that no reader saw: nobody reads the container, and nobody will.
+    fn missed(&mut self, mut notice: Notice) {
+        let mut books = self.roster.books(&notice.id);
+        books.gaps += 1;
+        notice.number = books.gaps;
         let (key, change) = checkpoint::gap(&notice.id, notice.number, notice.to_json());
+        let checkpoint = Checkpoint {
+            name: notice.container.clone(),
+            cursor: None,
+            books,
+        };
         self.work.changes.push(change);
+        self.work.changes.push(checkpoint.put(&notice.id));
+        self.work.books.push((notice.id.clone(), checkpoint));
         self.work.gaps.push((key, notice));
     }
 

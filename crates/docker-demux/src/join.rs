@@ -40,6 +40,8 @@ struct Slot {
     /// A line has begun and not ended.
     active: bool,
     time_ns: i64,
+    /// The stamp is the line's own, not that of a line before it.
+    stamped: bool,
     /// Octets of the line not handed out yet.
     held: Vec<u8>,
     /// Parts of the line handed out.
@@ -88,7 +90,12 @@ impl Joiner {
         let len = out.bytes.len() - start;
         let terminated = len > 0 && out.bytes.last() == Some(&b'\n');
         let mut end = out.bytes.len() - usize::from(terminated);
-        if slot.active && slot.time_ns != stamp {
+        if time_ns.is_none() && len == 0 {
+            // Nothing, and not even a sign of where it belongs.
+            return;
+        }
+        // A borrowed stamp depends on where the decoder began, so it must decide nothing.
+        if slot.active && (slot.time_ns != stamp || (time_ns.is_some() && !slot.stamped)) {
             slot.end(out, stream, false);
         }
         if terminated && self.tty {
@@ -109,6 +116,9 @@ impl Joiner {
                 terminated,
             });
             return;
+        }
+        if !slot.active {
+            slot.stamped = time_ns.is_some();
         }
         slot.hold(out, start, end, stream, stamp, mark);
         if ends {
@@ -137,6 +147,7 @@ impl Joiner {
     pub(crate) fn reopen(&mut self, stream: Stream, open: Open) {
         let slot = &mut self.slots[stream.index()];
         slot.active = true;
+        slot.stamped = true;
         slot.time_ns = open.line as i64;
         slot.parts = open.n;
     }

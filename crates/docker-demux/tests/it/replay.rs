@@ -66,5 +66,15 @@ fn entries() {
             (whole.progress(), whole.corrupt()),
             (single.progress(), single.corrupt())
         );
+        let (mut first, mut parts) = (JsonFile::new(options), Lines::default());
+        first.push(&input[..input.len() / 2], &mut parts);
+        let at = first.progress();
+        JsonFile::resume(options, at.ahead, at.open).push(&input[at.place as usize..], &mut parts);
+        assert!(
+            lines
+                .iter()
+                .map(|(_, octets)| octets)
+                .eq(parts.iter().map(|(_, octets)| octets))
+        );
     }
 }

@@ -273,7 +273,7 @@ impl Core {
     /// Before a blocked batch goes on: what was rotated or deleted meanwhile gets its unfinished line,
     /// and the rest is to be announced for the files that stand at the paths now.
     fn move_on(&mut self, pending: &mut Pending) -> Result<(), AppendError> {
-        let mut moved = false;
+        let mut moved = vec![false; self.targets.len()];
         for (index, target) in self.targets.iter_mut().enumerate() {
             let (part, progress) = (&pending.parts[index], &mut pending.progress[index]);
             if progress.done == part.len() || !target.moved().map_err(blocked(&target.path))? {
@@ -283,9 +283,9 @@ impl Core {
                 .finish_line(&self.disk, part, progress)
                 .map_err(blocked(&target.path))?;
             progress.done = line_start(part, progress.done);
-            moved = true;
+            moved[index] = true;
         }
-        if !moved {
+        if !moved.contains(&true) {
             return Ok(());
         }
         // The new announcement takes the place of the old one: what stands has to be durable first.
@@ -297,8 +297,11 @@ impl Core {
             let whole = line_start(&pending.parts[index], done);
             pending.parts[index].drain(..whole);
             pending.progress[index].done -= whole;
-            if let (Some(open), true) = (&mut self.targets[index].open, done > 0) {
-                open.end = open.pos.saturating_sub((done - whole) as u64);
+            match &mut self.targets[index].open {
+                // If it was emptied and not renamed, it goes on as a new file would.
+                Some(open) if moved[index] => (open.end, open.pos) = (0, 0),
+                Some(open) if done > 0 => open.end = open.pos.saturating_sub((done - whole) as u64),
+                _ => {}
             }
         }
         pending.announced = false;

@@ -37,8 +37,8 @@ pub(super) enum Step {
 #[cfg(test)]
 pub(super) trait Gate: Send + Sync + std::fmt::Debug {
     fn ask(&self, step: Step, path: &Path, len: usize) -> io::Result<usize>;
-    /// The sync of `path` happened.
-    fn synced(&self, _path: &Path) {}
+    /// The sync of `file` happened.
+    fn synced(&self, _path: &Path, _file: &File) {}
 }
 
 impl Disk {
@@ -126,7 +126,7 @@ impl Disk {
         file.sync_data()?;
         #[cfg(test)]
         if let Some(gate) = &self.gate {
-            gate.synced(path);
+            gate.synced(path, file);
         }
         Ok(())
     }

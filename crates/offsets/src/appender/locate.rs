@@ -28,61 +28,72 @@ pub(super) enum Found {
 
 /// Looks for the file of `plan`, and counts `part` in it.
 pub(super) fn locate(plan: &Plan, part: &[u8]) -> io::Result<Found> {
-    let live = open_existing(&plan.path)?;
-    if let Some(open) = live.filter(|open| open.id == plan.id) {
-        if proves(&open.file, plan)? {
-            let standing = count_from(&open.file, plan.start, part, 0)?;
-            // From a file's beginning there is nothing to prove: an emptied file looks like an unwritten one.
-            let unproved = plan.proof.len == 0 && standing.whole == 0;
-            if !unproved || copy(plan, part)?.is_none() {
-                return Ok(Found::Here { open, standing });
-            }
+    let live = open_existing(&plan.path)?.filter(|open| open.id == plan.id);
+    let candidate = match live {
+        Some(open) => Some(Candidate {
+            path: plan.path.clone(),
+            open,
+            writable: true,
+            here: true,
+        }),
+        None => by_inode(plan)?,
+    };
+    let Some(candidate) = candidate else {
+        return Ok(copy(plan, part, Belief::Proof)?.map_or(Found::Lost, Copy::found));
+    };
+    if proves(&candidate.open.file, plan)? {
+        let standing = count_from(&candidate.open.file, plan.start, part, 0)?;
+        // A file that was emptied, and began again like before, looks like one that was not written yet.
+        if standing.whole > 0 || copy(plan, part, Belief::OwnLines)?.is_none() {
+            return Ok(candidate.found(standing));
         }
-        return cut(plan, part, open);
     }
-    if let Some((path, open, writable)) = by_inode(plan)?
-        && proves(&open.file, plan)?
-    {
-        let standing = count_from(&open.file, plan.start, part, 0)?;
-        return Ok(Found::Moved {
-            path,
-            open: writable.then_some(open),
-            standing,
-        });
+    // The file was emptied under us: what stood before that is in a copy, what we wrote after it is in
+    // the file from its beginning.
+    let copy = copy(plan, part, Belief::Proof)?;
+    let whole = copy.as_ref().map_or(0, |copy| copy.standing.whole);
+    let standing = count_from(&candidate.open.file, 0, part, whole)?;
+    if standing.whole > whole || standing.torn > 0 {
+        return Ok(candidate.found(standing));
     }
-    Ok(match copy(plan, part)? {
-        Some(Copy {
-            path,
-            open,
-            standing,
-        }) => Found::Moved {
-            path,
-            open,
-            standing,
-        },
-        None => Found::Lost,
-    })
+    Ok(copy.map_or(Found::Lost, Copy::found))
 }
 
-/// The file was emptied under us: what stood before that is in a copy, what we wrote after it is in the
-/// file from its beginning.
-fn cut(plan: &Plan, part: &[u8], open: Open) -> io::Result<Found> {
-    let copy = copy(plan, part)?;
-    let whole = copy.as_ref().map_or(0, |copy| copy.standing.whole);
-    let standing = count_from(&open.file, 0, part, whole)?;
-    let went_on = standing.whole > whole || standing.torn > 0;
-    match copy {
-        _ if went_on => Ok(Found::Here { open, standing }),
-        Some(Copy {
+/// The file with the planned identity.
+struct Candidate {
+    path: PathBuf,
+    open: Open,
+    writable: bool,
+    here: bool,
+}
+
+impl Candidate {
+    fn found(self, standing: Standing) -> Found {
+        let Self {
             path,
             open,
-            standing,
-        }) => Ok(Found::Moved {
-            path,
-            open,
-            standing,
-        }),
-        None => Ok(Found::Lost),
+            writable,
+            here,
+        } = self;
+        if here {
+            Found::Here { open, standing }
+        } else {
+            Found::Moved {
+                path,
+                open: writable.then_some(open),
+                standing,
+            }
+        }
+    }
+}
+
+impl Copy {
+    fn found(self) -> Found {
+        Found::Moved {
+            path: self.path,
+            open: self.open,
+            standing: self.standing,
+        }
     }
 }
 
@@ -94,9 +105,25 @@ struct Copy {
     standing: Standing,
 }
 
+/// What makes a sibling a copy of the planned file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Belief {
+    /// The bytes before the start; where there are none, as below.
+    Proof,
+    /// Lines of the batch in a file that was made after the batch was announced: older files may begin
+    /// with equal lines. (File stamps lag by a tick of the kernel's clock, at most 10 ms; a copy made
+    /// in the very tick of the announcement is not believed, because a batch that follows on an emptied
+    /// file at once is the likelier story.)
+    OwnLines,
+}
+
 /// The newest sibling whose content agrees with the plan.
-fn copy(plan: &Plan, part: &[u8]) -> io::Result<Option<Copy>> {
+fn copy(plan: &Plan, part: &[u8], belief: Belief) -> io::Result<Option<Copy>> {
+    let own_lines = belief == Belief::OwnLines || plan.proof.len == 0;
     for path in siblings(&plan.path)? {
+        if own_lines && !is_newer(plan, &path) {
+            continue;
+        }
         let compressed = path.extension().is_some_and(|extension| extension == "gz");
         let found = if compressed {
             in_gzip(&path, plan, part)
@@ -104,6 +131,7 @@ fn copy(plan: &Plan, part: &[u8]) -> io::Result<Option<Copy>> {
             in_plain(&path, plan, part)
         };
         match found {
+            Ok(Some(copy)) if own_lines && copy.standing.whole == 0 => {}
             Ok(Some(copy)) => return Ok(Some(copy)),
             Ok(None) => {}
             // Another one's half-written or unreadable file decides nothing.
@@ -122,7 +150,7 @@ fn in_plain(path: &Path, plan: &Plan, part: &[u8]) -> io::Result<Option<Copy>> {
     }
     let standing = count_from(&open.file, plan.start, part, 0)?;
     let open = writable.then_some(open);
-    Ok(is_evidence(plan, path, standing)?.then(|| Copy {
+    Ok(Some(Copy {
         path: path.to_path_buf(),
         open,
         standing,
@@ -139,21 +167,16 @@ fn in_gzip(path: &Path, plan: &Plan, part: &[u8]) -> io::Result<Option<Copy>> {
         return Ok(None);
     }
     let standing = count(part, 0, &mut bytes)?;
-    Ok(is_evidence(plan, path, standing)?.then(|| Copy {
+    Ok(Some(Copy {
         path: path.to_path_buf(),
         open: None,
         standing,
     }))
 }
 
-/// Without bytes before the start only our own lines prove a copy, and only one that was made after the
-/// batch was announced: older files may begin with equal lines.
-fn is_evidence(plan: &Plan, path: &Path, standing: Standing) -> io::Result<bool> {
-    if plan.proof.len > 0 {
-        return Ok(true);
-    }
-    let born = FileId::of(&fs::metadata(path)?).born;
-    Ok(standing.whole > 0 && born > plan.id.born && born.saturating_add(CLOCK_STEP_NS) >= plan.at)
+fn is_newer(plan: &Plan, path: &Path) -> bool {
+    let born = fs::metadata(path).map_or(0, |meta| FileId::of(&meta).born);
+    born > plan.id.born && born >= plan.at
 }
 
 /// Whether `file` holds, before the planned start, what stood there.
@@ -175,14 +198,19 @@ fn count_from(file: &File, start: u64, part: &[u8], at: usize) -> io::Result<Sta
 }
 
 /// The file of the planned identity under another name in the same directory.
-fn by_inode(plan: &Plan) -> io::Result<Option<(PathBuf, Open, bool)>> {
+fn by_inode(plan: &Plan) -> io::Result<Option<Candidate>> {
     for path in entries(&plan.path)? {
         let Ok(meta) = fs::symlink_metadata(&path) else {
             continue;
         };
         if meta.is_file() && FileId::of(&meta) == plan.id {
             let (open, writable) = open_either(&path)?;
-            return Ok(Some((path, open, writable)));
+            return Ok(Some(Candidate {
+                path,
+                open,
+                writable,
+                here: false,
+            }));
         }
     }
     Ok(None)
@@ -253,6 +281,3 @@ fn open_either(path: &Path) -> io::Result<(Open, bool)> {
 
 /// Most directory entries that are looked at: a log directory has tens.
 const ENTRIES: usize = 100_000;
-
-/// File stamps come from the kernel's coarse clock, which lags by up to a tick of 10 ms.
-const CLOCK_STEP_NS: u64 = 20_000_000;

@@ -52,13 +52,13 @@ impl Target {
         Self { path, open: None }
     }
 
-    /// Whether the open file is no longer the one at the path.
+    /// Whether the open file is no longer the one at the path, or was emptied since our last write.
     pub(super) fn moved(&self) -> io::Result<bool> {
         let Some(open) = &self.open else {
             return Ok(true);
         };
         match std::fs::metadata(&self.path) {
-            Ok(meta) => Ok(FileId::of(&meta) != open.id),
+            Ok(meta) => Ok(FileId::of(&meta) != open.id || meta.len() < open.pos),
             Err(error) if is_absent(&error) => Ok(true),
             Err(error) => Err(error),
         }
@@ -72,7 +72,7 @@ impl Target {
                 Ok(meta) if FileId::of(&meta) == open.id => {
                     if meta.len() < open.end {
                         // Emptied under us (copytruncate): nothing that stands now is ours.
-                        open.end = 0;
+                        (open.end, open.pos) = (0, 0);
                     }
                     return Ok(Refreshed::Same);
                 }

@@ -23,6 +23,12 @@ impl House {
         }
     }
 
+    /// In memory where the system has such a place: a simulation syncs thousands of times.
+    fn in_memory() -> Self {
+        let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+        Self { dir: dir.unwrap() }
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
@@ -108,4 +114,15 @@ fn copytruncate(from: &Path, to: &Path) {
         .unwrap()
         .set_len(0)
         .unwrap();
+}
+
+/// Waits for the next tick of the clock that files are stamped with.
+fn wait_for_tick(dir: &Path) {
+    let now = std::time::SystemTime::now();
+    loop {
+        let file = tempfile::tempfile_in(dir).unwrap();
+        if file.metadata().unwrap().created().unwrap() > now {
+            return;
+        }
+    }
 }

@@ -21,7 +21,7 @@ async fn stands_exactly_once_whatever_happens() {
     if let Some(seed) = number("OFFSETS_SEED") {
         return World::new(seed, true).run().await;
     }
-    for seed in 0..number("OFFSETS_RUNS").unwrap_or(300) {
+    for seed in 0..number("OFFSETS_RUNS").unwrap_or(60) {
         // The name of the seed has to come out before a panic does.
         let mut one = tokio::task::JoinSet::new();
         one.spawn(World::new(seed, false).run());
@@ -121,10 +121,10 @@ impl Gate for Fate {
         }
     }
 
-    fn synced(&self, path: &Path) {
+    fn synced(&self, path: &Path, file: &File) {
         let mut inner = self.0.lock().unwrap();
         inner.before.remove(path);
-        if let Ok(meta) = fs::metadata(path) {
+        if let Ok(meta) = file.metadata() {
             use std::os::unix::fs::MetadataExt;
             inner.durable.insert(meta.ino(), meta.len());
         }
@@ -158,7 +158,7 @@ impl World {
     fn new(seed: u64, chatty: bool) -> Self {
         let mut dice = Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
         let power = dice.one_in(2);
-        let house = House::new();
+        let house = House::in_memory();
         Self {
             house,
             dice,
@@ -175,6 +175,25 @@ impl World {
         use std::io::Write;
         if self.chatty {
             writeln!(io::stderr(), "{text}").unwrap();
+        }
+    }
+
+    /// Shows the ends of the newest files.
+    fn list(&self) {
+        for index in 0..2 {
+            let live = self.house.targets()[index].clone();
+            for path in self.rotated[index]
+                .iter()
+                .rev()
+                .take(2)
+                .rev()
+                .chain([&live])
+            {
+                let bytes = fs::read(path).unwrap_or_default();
+                let end =
+                    String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(60)..]).into_owned();
+                self.say(&format!("    {} {} {end:?}", path.display(), bytes.len()));
+            }
         }
     }
 
@@ -207,6 +226,7 @@ impl World {
             gate: Some(fate.clone()),
         };
         let targets = self.house.targets();
+        self.list();
         let (mut appender, recovered) = match self.house.try_open(&targets, disk).await {
             Ok(opened) => opened,
             Err(error) => {
@@ -218,6 +238,8 @@ impl World {
         self.check(&appender, &recovered).await;
         for _ in 0..self.dice.below(12) {
             if self.dice.one_in(4) {
+                // The thread that settles the batch before would count its steps too.
+                let _ = appender.rest().await;
                 let meddle = (self.dice.below(8), targets.clone());
                 fate.0.lock().unwrap().meddle = Some(meddle);
             }
@@ -281,7 +303,7 @@ impl World {
                 part.extend_from_slice(line);
             }
         }
-        if self.dice.one_in(10) {
+        if self.dice.one_in(40) {
             part.extend(b"a\n".repeat(3000));
             part.extend(vec![b'z'; 100_000]);
             part.push(b'\n');
@@ -295,6 +317,9 @@ impl World {
         let path = self.house.targets()[index].clone();
         let deed = self.dice.below(if self.power { 4 } else { 8 });
         self.say(&format!("meddle {deed} with {index} alive {alive}"));
+        if deed > 3 {
+            wait_for_tick(self.house.dir.path());
+        }
         match deed {
             0 | 1 => append_raw(&path, b"Foreign line\n"),
             2 => append_raw(&path, b"Foreign torn"),
@@ -400,7 +425,7 @@ impl World {
                 .flat_map(|parts| parts[index].clone())
                 .collect();
             let found = self.ours(index);
-            if self.is_uncertain(index, recovered) && found != expected {
+            if found != expected && self.is_uncertain(index, recovered) {
                 self.settle_for(index, &found);
                 continue;
             }

@@ -14,10 +14,10 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use crate::gate::check_chain;
 use crate::identity::{Anchors, Identity};
+use crate::loaded::{VERSIONS, provider};
 use crate::name::SubjectName;
 use crate::peer::subject_names;
 use crate::refusal::{Refusal, alert_name, is_closed, timestamp, tls_error};
-use crate::server::{VERSIONS, provider};
 
 /// How a forwarder knows its master.
 #[derive(Debug, Clone, PartialEq, Eq)]

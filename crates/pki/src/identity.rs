@@ -13,8 +13,8 @@ use x509_parser::prelude::X509Certificate;
 
 use crate::files;
 use crate::fingerprint::Fingerprint;
+use crate::loaded::provider;
 use crate::peer::{common_name, parse, system_time};
-use crate::server::provider;
 
 /// A certificate with its key, and the CA that its peers must come from.
 #[derive(Debug, Clone)]

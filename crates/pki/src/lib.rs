@@ -43,6 +43,7 @@ mod fingerprint;
 mod gate;
 mod identity;
 mod import;
+mod loaded;
 mod name;
 mod peer;
 mod refusal;
@@ -59,11 +60,12 @@ pub use files::FileError;
 pub use fingerprint::{BadFingerprint, Fingerprint};
 pub use identity::{Identity, IdentityError, IdentityProblem};
 pub use import::{ImportError, Imported, SkipReason, Skipped, import};
+pub use loaded::{Expiry, ServerTlsError};
 pub use name::{NameError, SubjectName, SubjectNameError, WorkerName};
 pub use peer::{Peer, PeerError, peer};
 pub use refusal::Refusal;
 pub use registry::{Certificate, Registry, RegistryError, Revocation, Standing, Worker};
-pub use server::{Accepted, Expiry, Mode, ServerTls, ServerTlsError, Trust};
+pub use server::{Accepted, Mode, ServerTls, Trust};
 pub use watch::{RegistryWatch, Roster};
 
 /// Names of the master that a forwarder accepts unless it is told otherwise: ours, and DECNET's.

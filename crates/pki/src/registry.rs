@@ -3,6 +3,8 @@
 //! `DATA/registry.sqlite`, one connection, rollback journal with `synchronous = EXTRA`: when `revoke`
 //! returns, the revocation is on the disk.
 
+mod sql;
+
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
@@ -16,11 +18,10 @@ use crate::fingerprint::Fingerprint;
 use crate::name::WorkerName;
 use crate::peer::Peer;
 
+use self::sql::{VERSION, from_seconds, insert, migrate, revoke_all, standing_of};
+
 /// How long a statement waits for another process that is writing.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Layout of the file, in SQLite's `user_version`.
-const VERSION: i64 = 1;
 
 /// Where a certificate stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -376,85 +377,4 @@ impl Registry {
             source,
         }
     }
-}
-
-async fn migrate(connection: &mut SqliteConnection) -> sqlx::Result<()> {
-    let mut change = connection.begin_with("BEGIN IMMEDIATE").await?;
-    sqlx::query(
-        "CREATE TABLE IF NOT EXISTS certificates ( \
-           fingerprint TEXT NOT NULL PRIMARY KEY, \
-           worker      TEXT NOT NULL, \
-           serial      TEXT NOT NULL, \
-           enrolled_at INTEGER NOT NULL, \
-           not_after   INTEGER NOT NULL, \
-           revoked_at  INTEGER \
-         ) STRICT",
-    )
-    .execute(&mut *change)
-    .await?;
-    sqlx::query("CREATE INDEX IF NOT EXISTS certificates_of ON certificates (worker)")
-        .execute(&mut *change)
-        .await?;
-    sqlx::query("PRAGMA user_version = 1")
-        .execute(&mut *change)
-        .await?;
-    change.commit().await
-}
-
-/// `None`: never enrolled. `Some(revoked)`: enrolled, and whether nothing of it is active.
-async fn standing_of(
-    connection: &mut SqliteConnection,
-    name: &WorkerName,
-) -> sqlx::Result<Option<bool>> {
-    let (all, active): (i64, i64) =
-        sqlx::query_as("SELECT count(*), count(*) FILTER (WHERE revoked_at IS NULL) FROM certificates WHERE worker = ?")
-            .bind(name.as_str())
-            .fetch_one(connection)
-            .await?;
-    Ok((all > 0).then_some(active == 0))
-}
-
-async fn revoke_all(
-    connection: &mut SqliteConnection,
-    name: &str,
-    now: SystemTime,
-) -> sqlx::Result<u64> {
-    let done = sqlx::query(
-        "UPDATE certificates SET revoked_at = ? WHERE worker = ? AND revoked_at IS NULL",
-    )
-    .bind(seconds(now))
-    .bind(name)
-    .execute(connection)
-    .await?;
-    Ok(done.rows_affected())
-}
-
-async fn insert(
-    connection: &mut SqliteConnection,
-    peer: &Peer,
-    now: SystemTime,
-) -> sqlx::Result<bool> {
-    let done = sqlx::query(
-        "INSERT INTO certificates (fingerprint, worker, serial, enrolled_at, not_after) VALUES (?, ?, ?, ?, ?) \
-         ON CONFLICT (fingerprint) DO NOTHING",
-    )
-    .bind(peer.fingerprint.to_string())
-    .bind(peer.name.as_str())
-    .bind(&peer.serial)
-    .bind(seconds(now))
-    .bind(seconds(peer.not_after))
-    .execute(connection)
-    .await?;
-    Ok(done.rows_affected() > 0)
-}
-
-fn seconds(time: SystemTime) -> i64 {
-    let since = time
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-}
-
-fn from_seconds(seconds: i64) -> SystemTime {
-    SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
 }

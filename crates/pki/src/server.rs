@@ -1,9 +1,8 @@
 //! TLS on the listener's side: one configuration per connection, made from files that may change under way.
 
-use std::collections::HashSet;
 use std::convert::Infallible;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -11,27 +10,17 @@ use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{
-    Acceptor, NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier,
-};
-use rustls::sign::SingleCertAndKey;
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
+use rustls::server::{Acceptor, NoServerSessionStorage};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
-use x509_parser::prelude::{CertificateRevocationList, FromDer};
 
 use crate::ALPN_ACKNOWLEDGED;
 use crate::authority::CaFiles;
-use crate::files::{self, FileError};
-use crate::fingerprint::hex;
 use crate::gate::{Gate, Judge};
-use crate::identity::{Anchors, Identity, IdentityError};
-use crate::peer::{self, Peer, system_time};
+use crate::loaded::{Expiry, Loaded, ServerTlsError, VERSIONS, provider, watched_files};
+use crate::peer::{self, Peer};
 use crate::refusal::Refusal;
 use crate::registry::RegistryError;
 use crate::reload::{News, Watched};
@@ -70,42 +59,6 @@ pub struct Accepted<IO> {
     pub mode: Mode,
 }
 
-/// When something in use stops being valid.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Expiry {
-    /// The file.
-    pub path: PathBuf,
-    /// Its last valid second.
-    pub not_after: SystemTime,
-}
-
-/// Why the listener's TLS cannot be set up.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ServerTlsError {
-    /// A certificate or key file is unusable.
-    #[error(transparent)]
-    Identity(#[from] IdentityError),
-    /// A file cannot be read.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// The CRL is no CRL, not of this CA, or expired.
-    #[error("{}: {what}", path.display())]
-    Crl {
-        /// The CRL file.
-        path: PathBuf,
-        /// What is wrong with it.
-        what: &'static str,
-    },
-    /// The registry is missing or damaged.
-    #[error(transparent)]
-    Registry(#[from] RegistryError),
-    /// rustls refused the verifier.
-    #[error("cannot verify client certificates: {0}")]
-    Verifier(#[from] VerifierBuilderError),
-}
-
 /// The listener's TLS. Cheap to ask per connection; follows its files and the registry.
 #[derive(Debug)]
 pub struct ServerTls {
@@ -116,17 +69,6 @@ pub struct ServerTls {
     watched: Mutex<Watched>,
     failed_reloads: AtomicU64,
     generation: watch::Sender<u64>,
-}
-
-/// What was made of the files.
-#[derive(Debug)]
-struct Loaded {
-    chain: Arc<dyn ClientCertVerifier>,
-    anchors: Arc<Anchors>,
-    identity: Arc<SingleCertAndKey>,
-    /// Serials that the CRL revokes, lower-case hex.
-    revoked: HashSet<String>,
-    expiries: Vec<Expiry>,
 }
 
 impl ServerTls {
@@ -324,57 +266,6 @@ impl ServerTls {
     }
 }
 
-impl Loaded {
-    fn load(files: &CaFiles, now: SystemTime) -> Result<Self, ServerTlsError> {
-        let master = files.master();
-        let (certificate, key) = (master.join("worker.crt"), master.join("worker.key"));
-        let identity = Identity::from_files(&files.certificate(), &certificate, &key, now)?;
-        let mut expiries = vec![Expiry {
-            path: certificate,
-            not_after: identity.not_after(),
-        }];
-        for anchor in identity
-            .anchors
-            .0
-            .iter()
-            .filter_map(|anchor| peer::parse(anchor).ok())
-        {
-            expiries.push(Expiry {
-                path: files.certificate(),
-                not_after: system_time(&anchor.validity().not_after),
-            });
-        }
-        let mut builder =
-            WebPkiClientVerifier::builder_with_provider(Arc::clone(&identity.roots), provider());
-        let mut revoked = HashSet::new();
-        if let Some(pem) = files::read_if_there(&files.crl())? {
-            let crls = crls(&files.crl(), &pem)?;
-            for crl in &crls {
-                let next_update =
-                    read_crl(&files.crl(), crl, &identity.anchors.0, now, &mut revoked)?;
-                expiries.push(Expiry {
-                    path: files.crl(),
-                    not_after: next_update,
-                });
-            }
-            // Fail closed when it runs out (RFC 5280 §6.3.3); `expiries` is there to warn before.
-            builder = builder
-                .with_crls(crls)
-                .only_check_end_entity_revocation()
-                .enforce_revocation_expiration();
-        }
-        let anchors = Arc::clone(&identity.anchors);
-        let identity = Arc::new(SingleCertAndKey::from(identity.key));
-        Ok(Self {
-            chain: builder.build()?,
-            anchors,
-            identity,
-            revoked,
-            expiries,
-        })
-    }
-}
-
 /// Takes leave of a refused peer: closes our side and reads what is still on its way for a moment. A socket
 /// closed with unread bytes in it is reset, and the reset can overtake the alert that says why.
 async fn part_from<IO>(mut io: IO)
@@ -391,76 +282,6 @@ where
     };
     // Whatever comes of it, the connection is over.
     let _ = tokio::time::timeout(LINGER, drain).await;
-}
-
-/// The cryptography of every configuration here, named explicitly: no process-wide default is relied upon.
-pub(crate) fn provider() -> Arc<CryptoProvider> {
-    static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
-    Arc::clone(PROVIDER.get_or_init(|| Arc::new(aws_lc_rs::default_provider())))
-}
-
-/// TLS 1.3 is preferred, 1.2 the floor (RFC 9662 §4).
-pub(crate) const VERSIONS: &[&rustls::SupportedProtocolVersion] =
-    &[&rustls::version::TLS13, &rustls::version::TLS12];
-
-fn watched_files(files: &CaFiles) -> Vec<PathBuf> {
-    let master = files.master();
-    vec![
-        files.certificate(),
-        master.join("worker.crt"),
-        master.join("worker.key"),
-        files.crl(),
-    ]
-}
-
-fn crls(
-    path: &Path,
-    pem: &[u8],
-) -> Result<Vec<CertificateRevocationListDer<'static>>, ServerTlsError> {
-    let found: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(pem).collect();
-    match found {
-        Ok(found) if !found.is_empty() => Ok(found),
-        _ => Err(ServerTlsError::Crl {
-            path: path.to_owned(),
-            what: "holds no PEM CRL",
-        }),
-    }
-}
-
-/// Checks that a CRL is one of our CA's and current, and notes what it revokes.
-fn read_crl(
-    path: &Path,
-    der: &[u8],
-    anchors: &[CertificateDer<'_>],
-    now: SystemTime,
-    revoked: &mut HashSet<String>,
-) -> Result<SystemTime, ServerTlsError> {
-    let fail = |what| ServerTlsError::Crl {
-        path: path.to_owned(),
-        what,
-    };
-    let (_, crl) =
-        CertificateRevocationList::from_der(der).map_err(|_| fail("holds a malformed CRL"))?;
-    let ours = anchors
-        .iter()
-        .filter_map(|anchor| peer::parse(anchor).ok())
-        .any(|anchor| {
-            anchor.subject().as_raw() == crl.issuer().as_raw()
-                && crl.verify_signature(anchor.public_key()).is_ok()
-        });
-    if !ours {
-        return Err(fail("the CRL is not signed by this CA"));
-    }
-    let next_update = crl.next_update().map(|time| system_time(&time));
-    let next_update = next_update.ok_or_else(|| fail("the CRL has no nextUpdate"))?;
-    if next_update < now {
-        return Err(fail("the CRL has expired"));
-    }
-    revoked.extend(
-        crl.iter_revoked_certificates()
-            .map(|entry| hex(entry.raw_serial())),
-    );
-    Ok(next_update)
 }
 
 /// So that `?` works on IO errors of callers that wrap a handshake of their own.

@@ -1,3 +1,10 @@
-//! The program.
+//! The program `logferry-forwarder`.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use forwarder::{args::Cli, commands};
+
+fn main() -> ExitCode {
+    service::finish(commands::carry_out(Cli::parse()))
+}

@@ -87,7 +87,8 @@ pub struct Follower {
     unconfirmed: VecDeque<Unconfirmed>,
     seq: u64,
     total: u64,
-    pub(crate) ids: Box<dyn FnMut() -> EpochId + Send>,
+    pub(crate) changes: u64,
+    pub(crate) ids: Box<dyn FnMut() -> EpochId + Send + Sync>,
     look_at: Option<Instant>,
     pub(crate) listing: Option<Listing>,
     pub(crate) alien_since: Option<Instant>,
@@ -136,6 +137,7 @@ impl Follower {
             unconfirmed: VecDeque::new(),
             seq: 0,
             total: 0,
+            changes: 0,
             ids: Box::new(EpochId::random),
             look_at: None,
             listing: None,
@@ -165,12 +167,13 @@ impl Follower {
         // The rest of an unfinished line is passed over once its LF is there.
         entry.skip = Some((to.unwrap_or(offset), Cause::Imported));
         follower.chain.push_back(entry);
+        follower.changes += 1;
         Ok(follower)
     }
 
     /// Names new epochs by `ids` instead of at random. For tests.
     #[must_use]
-    pub fn with_ids(mut self, ids: impl FnMut() -> EpochId + Send + 'static) -> Self {
+    pub fn with_ids(mut self, ids: impl FnMut() -> EpochId + Send + Sync + 'static) -> Self {
         self.ids = Box::new(ids);
         self
     }
@@ -243,6 +246,12 @@ impl Follower {
         for entry in &mut self.chain {
             entry.rewind();
         }
+    }
+
+    /// Counts the changes of the set of epochs: store a [`Follower::checkpoint`] when it moved, before anything of a new
+    /// epoch is sent.
+    pub fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// What to store, so that a new follower goes on behind what is confirmed.
@@ -319,6 +328,7 @@ impl Follower {
     /// now is another epoch, and its only copy if the file has no name any more.
     pub(crate) fn estrange(&mut self, at: usize, now: Now) -> Result<(), TailError> {
         self.listing = None;
+        self.changes += 1;
         let entry = &mut self.chain[at];
         let source = entry.estrange();
         if let Some(source) = source

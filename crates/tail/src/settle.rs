@@ -67,7 +67,9 @@ impl Follower {
         let all = self.open_files() < MAX_OPEN;
         self.listing = all.then_some(listing);
         self.tidy(now);
-        Ok(grown || lost || attached)
+        let changed = grown || lost || attached;
+        self.changes += u64::from(changed);
+        Ok(changed)
     }
 
     fn open_files(&self) -> usize {

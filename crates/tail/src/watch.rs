@@ -62,6 +62,11 @@ impl Watch {
         self.armed
     }
 
+    /// Whether it watches.
+    pub fn armed(&self) -> bool {
+        self.armed
+    }
+
     /// Ceases to watch.
     pub fn disarm(&mut self) {
         if std::mem::take(&mut self.armed) {

@@ -1,0 +1,332 @@
+//! Plain RFC 5425 (PROTOCOL §4): lines as frames to whoever takes them. There is no acknowledgement, so a batch counts
+//! as delivered when the peer's TCP has all of its bytes, the peer has had time to refuse our certificate, and nothing
+//! has been heard of an end. What is behind that is sent again on the next connection.
+
+use std::collections::VecDeque;
+use std::pin::pin;
+use std::time::{Duration, Instant};
+
+use tail::{Gap, Roll, Span, Step};
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tracing::{debug, info, warn};
+
+use super::End;
+use crate::connection::{Connection, PeerEnd};
+use crate::stream::Link;
+use crate::tailer::Batch;
+
+/// First and longest pause between two looks at a file that is still warm.
+const NAP: Duration = Duration::from_millis(2);
+const LONGEST_NAP: Duration = Duration::from_millis(50);
+/// A file without news for so long is watched instead of looked at.
+const WARM: Duration = Duration::from_millis(200);
+/// The pause after a read that failed.
+const READ_PAUSE: Duration = Duration::from_secs(1);
+
+/// Delivers until the connection breaks or `stop` says so.
+///
+/// # Errors
+/// Only what no other connection would mend.
+pub(crate) async fn deliver(
+    link: &mut Link,
+    connection: Connection,
+    stop: &mut watch::Receiver<bool>,
+) -> anyhow::Result<End> {
+    let mut session = Session {
+        link,
+        connection,
+        flight: VecDeque::new(),
+        spare: Vec::new(),
+        settled_at: Instant::now(),
+        idle: None,
+        progress: false,
+    };
+    let end = session.run(stop).await;
+    session.link.disarm();
+    match end {
+        Ok(Verdict::Stop) => {
+            session.farewell().await?;
+            Ok(End::Stopped)
+        }
+        // In mid-frame there is no orderly end.
+        Ok(Verdict::Cut) => Ok(End::Stopped),
+        Err(Broken::Connection(why)) => Ok(End::Lost {
+            why,
+            progress: session.progress,
+        }),
+        Err(Broken::Us(error)) => Err(error),
+    }
+}
+
+struct Session<'a> {
+    link: &'a mut Link,
+    connection: Connection,
+    /// Sent and not known to be delivered, oldest first. Bounded by the follower (1,024 steps).
+    flight: VecDeque<Sent>,
+    spare: Vec<u8>,
+    settled_at: Instant,
+    idle: Option<Idle>,
+    progress: bool,
+}
+
+/// A step that was handed to the kernel.
+struct Sent {
+    seq: u64,
+    /// The connection's byte count behind it.
+    wire: u64,
+    at: Instant,
+}
+
+/// Since when there has been nothing to read.
+struct Idle {
+    since: Instant,
+    nap: Duration,
+}
+
+enum Verdict {
+    Stop,
+    Cut,
+}
+
+/// Why a session can't go on.
+enum Broken {
+    Connection(String),
+    Us(anyhow::Error),
+}
+
+impl From<pki::ConnectProblem> for Broken {
+    fn from(problem: pki::ConnectProblem) -> Self {
+        Self::Connection(problem.to_string())
+    }
+}
+
+impl From<anyhow::Error> for Broken {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Us(error)
+    }
+}
+
+impl Session<'_> {
+    async fn run(&mut self, stop: &mut watch::Receiver<bool>) -> Result<Verdict, Broken> {
+        loop {
+            self.link.tailer.start(std::mem::take(&mut self.spare));
+            let batch = self.link.patience.wait(self.link.tailer.finish()).await?;
+            if *stop.borrow() {
+                return Ok(Verdict::Stop);
+            }
+            self.connection.healthy().await?;
+            self.link.remember().await?;
+            if !matches!(batch.step, Ok(Step::Idle(_))) {
+                self.idle = None;
+                self.link.disarm();
+            }
+            if self.settled_at.elapsed() >= self.link.limits.commit {
+                self.settle().await?;
+            }
+            match &batch.step {
+                Ok(Step::Lines(span) | Step::Part(span) | Step::Tail(span)) => {
+                    let span = *span;
+                    if !self.send(span, batch, stop).await? {
+                        return Ok(Verdict::Cut);
+                    }
+                }
+                Ok(Step::Roll(roll)) => self.roll(*roll),
+                Ok(Step::Gap(gap)) => {
+                    let gap = *gap;
+                    if !self.gap(gap, stop).await? {
+                        return Ok(Verdict::Stop);
+                    }
+                }
+                Ok(Step::Idle(wait)) => self.pause(*wait, stop).await?,
+                Err(error) => {
+                    self.link.trouble(error);
+                    self.rest(READ_PAUSE, stop).await?;
+                }
+            }
+        }
+    }
+
+    /// Sends a batch, while the next one is read. False: told to stop, and the peer would not take the rest in time.
+    async fn send(
+        &mut self,
+        span: Span,
+        mut batch: Batch,
+        stop: &mut watch::Receiver<bool>,
+    ) -> Result<bool, Broken> {
+        if matches!(batch.step, Ok(Step::Part(_))) {
+            self.link.board.metrics.parts.inc();
+        }
+        let drain = self.link.limits.drain;
+        if !batch.frames.is_empty() {
+            self.link.tailer.start(std::mem::take(&mut self.spare));
+            let sending = async {
+                let mut send = pin!(self.connection.send(&batch.frames));
+                tokio::select! {
+                    biased;
+                    sent = &mut send => Some(sent),
+                    () = stopped(stop) => timeout(drain, send).await.ok(),
+                }
+            };
+            match self.link.patience.wait(sending).await {
+                Some(sent) => sent?,
+                None => return Ok(false),
+            }
+        }
+        self.took(span.seq);
+        let metrics = &self.link.board.metrics;
+        metrics.sent.inc_by(span.to - span.from);
+        metrics.frames.inc_by(batch.count);
+        metrics.blanks.inc_by(batch.blanks);
+        batch.frames.clear();
+        self.spare = batch.frames;
+        Ok(true)
+    }
+
+    fn took(&mut self, seq: u64) {
+        self.flight.push_back(Sent {
+            seq,
+            wire: self.connection.written(),
+            at: Instant::now(),
+        });
+    }
+
+    fn roll(&mut self, roll: Roll) {
+        self.link.board.metrics.rolls.inc();
+        info!(epoch = %roll.epoch, offset = roll.end, cause = ?roll.cause, next = %roll.next, "rotated");
+        self.took(roll.seq);
+    }
+
+    /// Records a gap, once everything before it is delivered. False: told to stop meanwhile.
+    async fn gap(&mut self, gap: Gap, stop: &mut watch::Receiver<bool>) -> Result<bool, Broken> {
+        while !self.flight.is_empty() {
+            self.settle().await?;
+            if !self.flight.is_empty() {
+                self.rest(LONGEST_NAP, stop).await?;
+            }
+            if *stop.borrow() {
+                return Ok(false);
+            }
+        }
+        while !self.link.record(gap).await? {
+            self.rest(READ_PAUSE, stop).await?;
+            if *stop.borrow() {
+                return Ok(false);
+            }
+        }
+        self.link.confirm(gap.seq).await?;
+        Ok(true)
+    }
+
+    /// Takes as delivered what the peer's TCP has, and stores it. The follower must be at home.
+    async fn settle(&mut self) -> Result<(), Broken> {
+        self.settled_at = Instant::now();
+        if self.flight.is_empty() || self.connection.judged(&self.link.limits).is_some() {
+            self.link.stand()?;
+            return Ok(());
+        }
+        let acknowledged = self.connection.acknowledged().await;
+        let outlived = self.connection.outlived();
+        // What the peer said meanwhile counts first.
+        self.connection.healthy().await?;
+        let mut confirmed = None;
+        while let Some(sent) = self.flight.front()
+            && (sent.wire <= acknowledged || outlived.is_some_and(|time| sent.at < time))
+        {
+            confirmed = Some(sent.seq);
+            self.flight.pop_front();
+        }
+        if let Some(seq) = confirmed {
+            self.progress = true;
+            self.link.confirm(seq).await?;
+        }
+        self.link.stand()?;
+        Ok(())
+    }
+
+    /// Nothing to read: look again soon while the file is warm, then let the watch wake us.
+    async fn pause(
+        &mut self,
+        wait: Duration,
+        stop: &mut watch::Receiver<bool>,
+    ) -> Result<(), Broken> {
+        let now = Instant::now();
+        let idle = self.idle.get_or_insert(Idle {
+            since: now,
+            nap: NAP,
+        });
+        let warm = now.duration_since(idle.since) < WARM;
+        let nap = idle.nap;
+        idle.nap = (nap * 2).min(LONGEST_NAP);
+        if !self.flight.is_empty() {
+            self.settle().await?;
+        } else {
+            self.link.stand()?;
+        }
+        if warm {
+            return self.rest(nap.min(wait), stop).await;
+        }
+        if self.link.arm() {
+            // Armed just now: what came before is not reported.
+            return Ok(());
+        }
+        let mut wait = wait;
+        if let Some(until) = self.connection.judged(&self.link.limits)
+            && !self.flight.is_empty()
+        {
+            wait = wait.min(until.saturating_duration_since(Instant::now()));
+        }
+        self.rest(wait, stop).await
+    }
+
+    /// Waits for time, file, peer or stop, whichever comes first.
+    async fn rest(
+        &mut self,
+        time: Duration,
+        stop: &mut watch::Receiver<bool>,
+    ) -> Result<(), Broken> {
+        let Self {
+            link, connection, ..
+        } = self;
+        let waiting = async {
+            tokio::select! {
+                biased;
+                () = stopped(stop) => Ok(()),
+                problem = connection.peer_gone() => Err(problem),
+                () = link.changed() => Ok(()),
+                () = tokio::time::sleep(time) => Ok(()),
+            }
+        };
+        Ok(link.patience.wait(waiting).await?)
+    }
+
+    /// Ends the connection in order; if the peer does the same it has read everything.
+    async fn farewell(mut self) -> anyhow::Result<()> {
+        self.link.tailer.recall().await?;
+        if let Err(Broken::Us(error)) = self.settle().await {
+            return Err(error);
+        }
+        let drain = self.link.limits.drain;
+        let end = self.link.patience.wait(self.connection.close(drain)).await;
+        match (end, self.flight.back()) {
+            (PeerEnd::Orderly, Some(last)) => {
+                let seq = last.seq;
+                self.link.confirm(seq).await?;
+            }
+            (PeerEnd::Orderly, None) => {}
+            (PeerEnd::Abrupt, _) => warn!(
+                unconfirmed = self.flight.len(),
+                "the master did not end the connection in order"
+            ),
+        }
+        self.link.stand()?;
+        debug!("connection ended");
+        Ok(())
+    }
+}
+
+/// Waits for the stop. Cancel safe.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // An error means that whoever would tell us is gone: that is a stop too.
+    let _ = stop.wait_for(|stop| *stop).await;
+}

@@ -1,0 +1,192 @@
+//! Every metric of the forwarder.
+
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Registry, Unit};
+
+type Count = Family<StreamLabel, Counter>;
+type Level = Family<StreamLabel, Gauge>;
+
+/// Handles to the metrics; clones share their values.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Metrics {
+    connected: Level,
+    sent: Count,
+    frames: Count,
+    blanks: Count,
+    parts: Count,
+    offset: Level,
+    confirmed: Level,
+    size: Level,
+    lag: Level,
+    waiting: Level,
+    age: Family<StreamLabel, Gauge<f64, AtomicU64>>,
+    reconnects: Count,
+    failures: Count,
+    commits: Count,
+    rolls: Count,
+    read_errors: Count,
+    gaps: Family<GapLabel, Counter>,
+    gap_bytes: Family<GapLabel, Counter>,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(crate) struct StreamLabel {
+    stream: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct GapLabel {
+    stream: String,
+    cause: &'static str,
+}
+
+/// The metrics of one stream. Taken once, so that the work needs no look-up.
+#[derive(Clone, Debug)]
+pub(crate) struct StreamMetrics {
+    all: Metrics,
+    name: String,
+    /// 1 while a session stands.
+    pub(crate) connected: Gauge,
+    /// Bytes of the source handed to the kernel.
+    pub(crate) sent: Counter,
+    /// Frames handed to the kernel.
+    pub(crate) frames: Counter,
+    /// Empty lines, which plain delivery has no frame for.
+    pub(crate) blanks: Counter,
+    /// Frames that hold a piece of a line that is longer than a frame may be.
+    pub(crate) parts: Counter,
+    /// Handed out up to here in the current epoch.
+    pub(crate) offset: Gauge,
+    /// Delivered up to here in the current epoch.
+    pub(crate) confirmed: Gauge,
+    /// Length of the current epoch's file.
+    pub(crate) size: Gauge,
+    /// Bytes seen and not delivered.
+    pub(crate) lag: Gauge,
+    /// Epochs behind the current one.
+    pub(crate) waiting: Gauge,
+    /// Age of the oldest byte that is not delivered.
+    pub(crate) age: Gauge<f64, AtomicU64>,
+    /// Sessions made.
+    pub(crate) reconnects: Counter,
+    /// Attempts to connect that failed, and sessions lost.
+    pub(crate) failures: Counter,
+    /// Checkpoints stored.
+    pub(crate) commits: Counter,
+    /// Epochs ended.
+    pub(crate) rolls: Counter,
+    /// Failed reads and looks.
+    pub(crate) read_errors: Counter,
+}
+
+impl Metrics {
+    /// Registers everything.
+    pub(crate) fn new(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        let m = metrics.clone();
+        registry.register("connected", "1 while connected to a master", m.connected);
+        registry.register_with_unit("sent", "Octets of the source sent", Unit::Bytes, m.sent);
+        registry.register("frames", "Frames sent", m.frames);
+        registry.register(
+            "blank_lines",
+            "Empty lines not sent: plain delivery can't carry them",
+            m.blanks,
+        );
+        registry.register(
+            "parts",
+            "Pieces of lines over the frame limit sent",
+            m.parts,
+        );
+        registry.register_with_unit(
+            "offset",
+            "Sent up to here in the current epoch",
+            Unit::Bytes,
+            m.offset,
+        );
+        registry.register_with_unit(
+            "delivered",
+            "Delivered up to here in the current epoch",
+            Unit::Bytes,
+            m.confirmed,
+        );
+        registry.register_with_unit(
+            "size",
+            "Length of the current epoch's file",
+            Unit::Bytes,
+            m.size,
+        );
+        registry.register_with_unit(
+            "lag",
+            "Octets written and not delivered",
+            Unit::Bytes,
+            m.lag,
+        );
+        registry.register(
+            "epochs_waiting",
+            "Rotated files that wait for their turn",
+            m.waiting,
+        );
+        registry.register_with_unit(
+            "oldest_unsent",
+            "Age of the oldest octet not delivered, at most",
+            Unit::Seconds,
+            m.age,
+        );
+        registry.register("sessions", "Connections made", m.reconnects);
+        registry.register(
+            "failures",
+            "Connections that failed or were lost",
+            m.failures,
+        );
+        registry.register("commits", "Checkpoints stored", m.commits);
+        registry.register("rolls", "Rotations seen", m.rolls);
+        registry.register("read_errors", "Failed reads of the source", m.read_errors);
+        registry.register("gaps", "Gaps recorded in the ledger", m.gaps);
+        registry.register_with_unit("gap", "Octets known missing", Unit::Bytes, m.gap_bytes);
+        metrics
+    }
+
+    /// Those of the stream `name`.
+    pub(crate) fn stream(&self, name: &str) -> StreamMetrics {
+        let label = StreamLabel {
+            stream: name.to_owned(),
+        };
+        StreamMetrics {
+            all: self.clone(),
+            name: name.to_owned(),
+            connected: self.connected.get_or_create_owned(&label),
+            sent: self.sent.get_or_create_owned(&label),
+            frames: self.frames.get_or_create_owned(&label),
+            blanks: self.blanks.get_or_create_owned(&label),
+            parts: self.parts.get_or_create_owned(&label),
+            offset: self.offset.get_or_create_owned(&label),
+            confirmed: self.confirmed.get_or_create_owned(&label),
+            size: self.size.get_or_create_owned(&label),
+            lag: self.lag.get_or_create_owned(&label),
+            waiting: self.waiting.get_or_create_owned(&label),
+            age: self.age.get_or_create_owned(&label),
+            reconnects: self.reconnects.get_or_create_owned(&label),
+            failures: self.failures.get_or_create_owned(&label),
+            commits: self.commits.get_or_create_owned(&label),
+            rolls: self.rolls.get_or_create_owned(&label),
+            read_errors: self.read_errors.get_or_create_owned(&label),
+        }
+    }
+}
+
+impl StreamMetrics {
+    /// A gap was recorded.
+    pub(crate) fn gap(&self, cause: &'static str, bytes: u64) {
+        let label = GapLabel {
+            stream: self.name.clone(),
+            cause,
+        };
+        self.all.gaps.get_or_create(&label).inc();
+        self.all.gap_bytes.get_or_create(&label).inc_by(bytes);
+    }
+}

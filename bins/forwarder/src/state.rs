@@ -1,0 +1,60 @@
+//! What is stored of a stream: how far it is delivered.
+
+use anyhow::Context as _;
+use offsets::{Change, Store};
+use serde::{Deserialize, Serialize};
+use tail::Checkpoint;
+
+/// The store's file in the state directory.
+pub(crate) const STORE: &str = "offsets.sqlite";
+/// The ledger's file in the state directory.
+pub(crate) const LEDGER: &str = "ledger.jsonl";
+
+/// A stream's stored state.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Stored {
+    /// Where a follower goes on.
+    pub(crate) checkpoint: Checkpoint,
+    /// What each archive has acknowledged; nothing in plain mode, in which a receiver acknowledges nothing.
+    #[serde(default)]
+    pub(crate) acked: Vec<Acked>,
+}
+
+/// One archive's word (PROTOCOL §3, `acked`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Acked {
+    /// The archive's identity.
+    pub(crate) archive: String,
+    /// The epoch.
+    pub(crate) epoch: tail::EpochId,
+    /// Everything below is durable there.
+    pub(crate) offset: u64,
+}
+
+/// Reads a stream's state; nothing before the first start.
+pub(crate) async fn load(store: &Store, stream: &str) -> anyhow::Result<Option<Stored>> {
+    let Some(bytes) = store.get(&key(stream)).await? else {
+        return Ok(None);
+    };
+    let stored = serde_json::from_slice(&bytes).with_context(|| {
+        format!(
+            "{}: the state of stream `{stream}` is damaged",
+            store.path().display()
+        )
+    })?;
+    Ok(Some(stored))
+}
+
+/// Makes a stream's state durable.
+pub(crate) async fn save(store: &Store, stream: &str, stored: &Stored) -> anyhow::Result<()> {
+    let value = serde_json::to_vec(stored).context("write a checkpoint as JSON")?;
+    let put = Change::Put {
+        key: key(stream),
+        value,
+    };
+    store.commit(&[put]).await.context("store an offset")
+}
+
+fn key(stream: &str) -> String {
+    format!("stream/{stream}")
+}

@@ -1,0 +1,136 @@
+//! A stream's follower on the blocking threads: reading and framing there, encrypting and sending here, so that one
+//! batch is read while the one before is sent.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tail::{Follower, Now, Standing, Step, TailError};
+use tokio::task::JoinHandle;
+
+/// A follower that is here, or away reading.
+#[derive(Debug)]
+pub(crate) struct Tailer {
+    home: Option<Box<Home>>,
+    away: Option<JoinHandle<(Box<Home>, Batch)>>,
+}
+
+#[derive(Debug)]
+struct Home {
+    follower: Follower,
+    bytes: Vec<u8>,
+}
+
+/// What came next in the file.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    /// The follower's word for it, or why it can't read now.
+    pub(crate) step: Result<Step, TailError>,
+    /// Its lines as frames.
+    pub(crate) frames: Vec<u8>,
+    /// How many.
+    pub(crate) count: u64,
+    /// Empty lines, which have no frame.
+    pub(crate) blanks: u64,
+}
+
+impl Tailer {
+    /// With the follower at home.
+    pub(crate) fn new(follower: Follower) -> Self {
+        let home = Home {
+            follower,
+            bytes: Vec::new(),
+        };
+        Self {
+            home: Some(Box::new(home)),
+            away: None,
+        }
+    }
+
+    /// Sends the follower for the next batch; `frames` is what it is put into. If it is away already, nothing happens.
+    pub(crate) fn start(&mut self, mut frames: Vec<u8>) {
+        let Some(mut home) = self.home.take() else {
+            return;
+        };
+        self.away = Some(tokio::task::spawn_blocking(move || {
+            frames.clear();
+            if frames.capacity() > LARGE {
+                frames.shrink_to(0);
+            }
+            let step = home.follower.next(&mut home.bytes, Now::system());
+            let (mut count, mut blanks) = (0, 0);
+            match step {
+                Ok(Step::Lines(_)) => {
+                    let encoded = framing::encode_lines(&home.bytes, &mut frames);
+                    (count, blanks) = (encoded.frames as u64, encoded.blanks as u64);
+                }
+                Ok(Step::Part(_) | Step::Tail(_)) => {
+                    framing::encode(&home.bytes, &mut frames);
+                    count = 1;
+                }
+                Ok(Step::Gap(_) | Step::Roll(_) | Step::Idle(_)) | Err(_) => {}
+            }
+            let batch = Batch {
+                step,
+                frames,
+                count,
+                blanks,
+            };
+            (home, batch)
+        }));
+    }
+
+    /// Waits for the batch. Cancel safe.
+    ///
+    /// # Errors
+    /// The reading thread panicked.
+    pub(crate) async fn finish(&mut self) -> anyhow::Result<Batch> {
+        let away = self.away.as_mut().context("the follower was not sent")?;
+        let (home, batch) = away.await.context("read a batch")?;
+        self.away = None;
+        self.home = Some(home);
+        Ok(batch)
+    }
+
+    /// The follower, once it is home; what it brought is thrown away, which is right before a rewind only.
+    ///
+    /// # Errors
+    /// The reading thread panicked.
+    pub(crate) async fn recall(&mut self) -> anyhow::Result<&mut Follower> {
+        if self.away.is_some() {
+            self.finish().await?;
+        }
+        self.here()
+    }
+
+    /// The follower, which must be at home.
+    ///
+    /// # Errors
+    /// It is not.
+    pub(crate) fn here(&mut self) -> anyhow::Result<&mut Follower> {
+        let home = self.home.as_mut().context("the follower is away")?;
+        Ok(&mut home.follower)
+    }
+
+    /// Looks whether the file was rotated, and holds on to what is there, while nothing is read.
+    ///
+    /// # Errors
+    /// The looking thread panicked.
+    pub(crate) async fn observe(&mut self) -> anyhow::Result<(Standing, Option<TailError>)> {
+        self.recall().await?;
+        let mut home = self.home.take().context("the follower is away")?;
+        let (home, error) = tokio::task::spawn_blocking(move || {
+            let error = home.follower.observe(Now::system()).err();
+            (home, error)
+        })
+        .await
+        .context("look at a file")?;
+        let standing = home.follower.standing();
+        self.home = Some(home);
+        Ok((standing, error))
+    }
+}
+
+/// A buffer that a long line made larger than this is not kept.
+const LARGE: usize = 1 << 20;
+/// How often a path is looked at while its stream is not connected.
+pub(crate) const OBSERVE: Duration = Duration::from_secs(1);

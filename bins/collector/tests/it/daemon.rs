@@ -17,14 +17,14 @@ use serde_json::{Value, json};
 
 /// One made-up container.
 #[derive(Clone, Debug)]
-pub struct Container {
-    pub id: String,
-    pub name: String,
-    pub labels: BTreeMap<String, String>,
-    pub driver: String,
-    pub log_path: PathBuf,
-    pub running: bool,
-    pub started: u32,
+pub(crate) struct Container {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) driver: String,
+    pub(crate) log_path: PathBuf,
+    pub(crate) running: bool,
+    pub(crate) started: u32,
 }
 
 #[derive(Default)]
@@ -34,7 +34,7 @@ struct State {
 }
 
 /// A running stub; gone when dropped.
-pub struct Daemon {
+pub(crate) struct Daemon {
     state: Arc<Mutex<State>>,
     socket: PathBuf,
     over: Arc<AtomicBool>,
@@ -42,7 +42,7 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    pub fn start(socket: &Path) -> Daemon {
+    pub(crate) fn start(socket: &Path) -> Daemon {
         let _ = std::fs::remove_file(socket);
         let listener = UnixListener::bind(socket).unwrap();
         let state: Arc<Mutex<State>> = Arc::default();
@@ -72,14 +72,14 @@ impl Daemon {
     }
 
     /// Adds a container and tells whoever listens.
-    pub fn add(&self, container: Container) {
+    pub(crate) fn add(&self, container: Container) {
         let id = container.id.clone();
         self.state().containers.push(container);
         self.tell(&id, "start");
     }
 
     /// Changes a container and tells of it.
-    pub fn change(&self, id: &str, event: &str, change: impl FnOnce(&mut Container)) {
+    pub(crate) fn change(&self, id: &str, event: &str, change: impl FnOnce(&mut Container)) {
         self.state()
             .containers
             .iter_mut()
@@ -97,7 +97,7 @@ impl Daemon {
     }
 
     /// Removes a container and tells of it.
-    pub fn remove(&self, id: &str) {
+    pub(crate) fn remove(&self, id: &str) {
         self.state()
             .containers
             .retain(|container| container.id != id);

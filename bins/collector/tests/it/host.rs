@@ -18,20 +18,20 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const PROGRAM: &str = env!("CARGO_BIN_EXE_logferry-collector");
 
 /// The host.
-pub struct Host {
+pub(crate) struct Host {
     // Dropped before its socket's directory.
-    pub daemon: Option<Daemon>,
+    pub(crate) daemon: Option<Daemon>,
     directory: tempfile::TempDir,
 }
 
 /// A running collector; killed when dropped.
-pub struct Collector {
+pub(crate) struct Collector {
     child: Child,
 }
 
 impl Host {
     /// A host with a stub daemon.
-    pub fn new(settings: &str) -> Host {
+    pub(crate) fn new(settings: &str) -> Host {
         let mut host = Host::bare("");
         let socket = host.path("docker.sock");
         host.configure(&format!(
@@ -43,7 +43,7 @@ impl Host {
     }
 
     /// A host without a daemon of its own.
-    pub fn bare(settings: &str) -> Host {
+    pub(crate) fn bare(settings: &str) -> Host {
         let host = Host {
             daemon: None,
             directory: tempfile::tempdir().unwrap(),
@@ -52,30 +52,30 @@ impl Host {
         host
     }
 
-    pub fn configure(&self, settings: &str) {
+    pub(crate) fn configure(&self, settings: &str) {
         let (log, state) = (self.log(), self.path("state"));
         let text = format!("log = {log:?}\nstate = {state:?}\n{settings}\n");
         fs::write(self.path("collector.toml"), text).unwrap();
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    pub fn log(&self) -> PathBuf {
+    pub(crate) fn log(&self) -> PathBuf {
         self.path("out/decky.log")
     }
 
-    pub fn json(&self) -> PathBuf {
+    pub(crate) fn json(&self) -> PathBuf {
         self.path("out/decky.json")
     }
 
-    pub fn daemon(&self) -> &Daemon {
+    pub(crate) fn daemon(&self) -> &Daemon {
         self.daemon.as_ref().unwrap()
     }
 
     /// Makes a container with an empty log, not yet told of to the daemon.
-    pub fn container(&self, name: &str) -> Container {
+    pub(crate) fn container(&self, name: &str) -> Container {
         let digest = name.bytes().fold(7u64, |hash, byte| {
             hash.wrapping_mul(31).wrapping_add(byte.into())
         });
@@ -96,14 +96,14 @@ impl Host {
     }
 
     /// Makes a running container.
-    pub fn run_container(&self, name: &str) -> Container {
+    pub(crate) fn run_container(&self, name: &str) -> Container {
         let container = self.container(name);
         self.daemon().add(container.clone());
         container
     }
 
     /// Starts the program, outside of what DECNET's environment may say.
-    pub fn start(&self) -> Collector {
+    pub(crate) fn start(&self) -> Collector {
         let log = OpenOptions::new()
             .create(true)
             .append(true)
@@ -115,7 +115,7 @@ impl Host {
     }
 
     /// A command of the program with this host's configuration.
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(PROGRAM);
         command
             .args(arguments)
@@ -129,12 +129,12 @@ impl Host {
         command
     }
 
-    pub fn output(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn output(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().unwrap()
     }
 
     /// The containers of the status page, by name.
-    pub fn status(&self) -> BTreeMap<String, Value> {
+    pub(crate) fn status(&self) -> BTreeMap<String, Value> {
         let output = self.output(&["status", "--json"]);
         let Ok(status) = serde_json::from_slice::<Value>(&output.stdout) else {
             return BTreeMap::new();
@@ -145,12 +145,12 @@ impl Host {
     }
 
     /// The lines of `.log`.
-    pub fn lines(&self) -> Vec<Vec<u8>> {
+    pub(crate) fn lines(&self) -> Vec<Vec<u8>> {
         lines(&self.log())
     }
 
     /// The records of `.json`.
-    pub fn records(&self) -> Vec<Value> {
+    pub(crate) fn records(&self) -> Vec<Value> {
         lines(&self.json())
             .iter()
             .map(|line| serde_json::from_slice(line).unwrap())
@@ -158,7 +158,7 @@ impl Host {
     }
 
     /// Waits until `condition` holds; shows what the program said otherwise.
-    pub fn until(&self, what: &str, mut condition: impl FnMut() -> bool) {
+    pub(crate) fn until(&self, what: &str, mut condition: impl FnMut() -> bool) {
         let began = Instant::now();
         while !condition() {
             if began.elapsed() > PATIENCE {
@@ -171,7 +171,7 @@ impl Host {
     }
 
     /// Waits until `.log` has this many lines.
-    pub fn until_lines(&self, count: usize) {
+    pub(crate) fn until_lines(&self, count: usize) {
         self.until(&format!("{count} lines in the log"), || {
             self.lines().len() >= count
         });
@@ -191,13 +191,13 @@ impl Drop for Host {
 
 impl Collector {
     /// kill -9.
-    pub fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
     /// SIGTERM, and the exit code.
-    pub fn stop(mut self) -> Option<i32> {
+    pub(crate) fn stop(mut self) -> Option<i32> {
         let pid = i32::try_from(self.child.id()).unwrap();
         let pid = rustix::process::Pid::from_raw(pid).unwrap();
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
@@ -214,12 +214,12 @@ impl Drop for Collector {
 
 impl Container {
     /// Appends a line as the json-file driver stores it. `n` gives its stamp.
-    pub fn print(&self, n: u64, text: &str) {
+    pub(crate) fn print(&self, n: u64, text: &str) {
         append(&self.log_path, entry(n, text, "stdout").as_bytes());
     }
 
     /// Rotates the log as the driver does with `max-file = 20`.
-    pub fn rotate(&self) {
+    pub(crate) fn rotate(&self) {
         let numbered = |n| PathBuf::from(format!("{}.{n}", self.log_path.display()));
         for n in (1..19).rev().filter(|n| numbered(*n).exists()) {
             fs::rename(numbered(n), numbered(n + 1)).unwrap();
@@ -230,7 +230,7 @@ impl Container {
 }
 
 /// One entry of a json-file log.
-pub fn entry(n: u64, text: &str, stream: &str) -> String {
+pub(crate) fn entry(n: u64, text: &str, stream: &str) -> String {
     let (minutes, seconds, nanos) = (
         n / 60_000_000_000 % 60,
         n / 1_000_000_000 % 60,
@@ -243,7 +243,7 @@ pub fn entry(n: u64, text: &str, stream: &str) -> String {
     )
 }
 
-pub fn append(path: &Path, bytes: &[u8]) {
+pub(crate) fn append(path: &Path, bytes: &[u8]) {
     OpenOptions::new()
         .append(true)
         .create(true)
@@ -254,7 +254,7 @@ pub fn append(path: &Path, bytes: &[u8]) {
 }
 
 /// Whole lines of a file, without LF; none when it does not exist.
-pub fn lines(path: &Path) -> Vec<Vec<u8>> {
+pub(crate) fn lines(path: &Path) -> Vec<Vec<u8>> {
     let bytes = fs::read(path).unwrap_or_default();
     let end = bytes
         .iter()

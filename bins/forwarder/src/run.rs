@@ -107,12 +107,13 @@ pub async fn forward(
             "certificate_not_after": ends,
         })
     };
-    let status = tokio::spawn(server.run(telemetry.into(), page));
+    let mut status = JoinSet::new();
+    status.spawn(server.run(telemetry.into(), page));
     service::notify::ready();
     info!(streams = config.streams.len(), "forwarding");
     let result = supervise(&mut tasks, &tell, stop).await;
     service::notify::stopping();
-    status.abort();
+    status.shutdown().await;
     Ok(result?)
 }
 

@@ -1,0 +1,98 @@
+//! kill -9 of the real program at random moments, under load and rotation.
+
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::bed::{Bed, line, lines, until};
+use crate::receiver::Receiver;
+
+const KILLS: u64 = 6;
+
+struct Program(Child);
+
+impl Program {
+    fn start(config: &std::path::Path) -> Self {
+        let child = Command::new(env!("CARGO_BIN_EXE_logferry-forwarder"))
+            .args(["run", "--config"])
+            .arg(config)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        Self(child)
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn loses_nothing_and_tears_nothing() {
+    let bed = Arc::new(Bed::new().await);
+    let receiver = Receiver::start(&bed).await;
+    let config = bed.config_file(&[receiver.port], "");
+    let written = Arc::new(AtomicU64::new(0));
+    let done = Arc::new(AtomicBool::new(false));
+    let writer = {
+        let (bed, written, done) = (Arc::clone(&bed), Arc::clone(&written), Arc::clone(&done));
+        std::thread::spawn(move || {
+            let mut n = 0;
+            while !done.load(Ordering::Relaxed) {
+                let bytes = lines(n..n + 20);
+                // Two writes a batch: the first ends in mid-line.
+                let cut = bytes.len() - 7;
+                bed.append(&bytes[..cut]);
+                std::thread::yield_now();
+                bed.append(&bytes[cut..]);
+                n += 20;
+                written.store(n, Ordering::Relaxed);
+                if n.is_multiple_of(4000) {
+                    bed.rotate();
+                }
+                std::thread::sleep(Duration::from_millis(8));
+            }
+        })
+    };
+    for kill in 0..KILLS {
+        let program = Program::start(&config);
+        let before = receiver.count();
+        // Some die before they are connected, some in mid-stream, some after their first commit.
+        let life = Duration::from_millis(
+            rand::random_range(30..400) + if kill % 2 == 1 { 2500 } else { 0 },
+        );
+        if kill % 2 == 1 {
+            until(async || receiver.count() > before).await;
+        }
+        tokio::time::sleep(life).await;
+        drop(program);
+    }
+    done.store(true, Ordering::Relaxed);
+    writer.join().unwrap();
+    let count = written.load(Ordering::Relaxed);
+    let program = Program::start(&config);
+    until(async || receiver.messages().last() == Some(&line(count - 1))).await;
+    drop(program);
+
+    let mut seen = vec![false; count as usize];
+    for brought in receiver.connections() {
+        let mut last = None;
+        for message in brought.messages {
+            let digits = &message[message.len().min(69)..message.len().min(78)];
+            let n: u64 = std::str::from_utf8(digits).unwrap().parse().unwrap();
+            assert!(message == line(n), "line {n} is not what was written");
+            assert!(last.is_none_or(|last| n == last + 1), "{n} after {last:?}");
+            last = Some(n);
+            seen[n as usize] = true;
+        }
+    }
+    let lost = seen.iter().filter(|seen| !**seen).count();
+    assert_eq!(lost, 0, "of {count}");
+    assert!(bed.ledger().is_empty());
+}

@@ -1,0 +1,9 @@
+//! The forwarder against receivers of the test's own: real TLS, real certificates, real files.
+#![allow(clippy::unwrap_used, reason = "a test ends where it is surprised")]
+
+mod bed;
+mod command;
+mod delivery;
+mod faults;
+mod kill;
+mod receiver;

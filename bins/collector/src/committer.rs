@@ -67,10 +67,16 @@ impl Committer {
                 } => {
                     info!(path = %path.display(), found, written, "batch of the run before completed");
                 }
-                Recovered::Uncertain { path, bytes, lines } => {
+                Recovered::Uncertain {
+                    path,
+                    bytes,
+                    lines,
+                    batch,
+                    ..
+                } => {
                     warn!(path = %path.display(), bytes, lines, "file gone with a batch under way");
                     committer.count_gap("uncertain", None);
-                    facts.push(gap::uncertain(path, *bytes, *lines));
+                    facts.push(gap::uncertain(path, *bytes, *lines, *batch));
                 }
                 _ => {}
             }

@@ -74,15 +74,17 @@ impl Notice {
     }
 }
 
-/// Lines of a batch of which nobody knows whether they stood in a file that is gone now.
+/// Lines of a batch of which nobody knows whether they stood in a file that is gone now. The batch's
+/// number and the path name it: every start reports it until the first batch after it.
 #[must_use]
-pub fn uncertain(path: &Path, bytes: u64, lines: u64) -> Fact {
+pub fn uncertain(path: &Path, bytes: u64, lines: u64, batch: u64) -> Fact {
     let mut more = Map::new();
     more.insert("path".to_owned(), json!(path));
     more.insert("lines".to_owned(), json!(lines));
     more.insert("cause".to_owned(), json!(UNCERTAIN));
     Fact {
         kind: UNCERTAIN.to_owned(),
+        base: Some(batch),
         len: Some(bytes),
         more,
         ..Fact::default()

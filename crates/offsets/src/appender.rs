@@ -59,6 +59,8 @@ pub enum Recovered {
         bytes: u64,
         /// Lines of the batch for this target.
         lines: u64,
+        /// Number of the batch: with the path it names the loss, which may be reported again.
+        batch: u64,
     },
 }
 

@@ -39,7 +39,7 @@ pub(super) fn locate(plan: &Plan, part: &[u8]) -> io::Result<Found> {
         None => by_inode(plan)?,
     };
     let Some(candidate) = candidate else {
-        return Ok(copy(plan, part, Belief::Proof)?.map_or(Found::Lost, Copy::found));
+        return Ok(any_copy(plan, part)?.map_or(Found::Lost, Copy::found));
     };
     if proves(&candidate.open.file, plan)? {
         let standing = count_from(&candidate.open.file, plan.start, part, 0)?;
@@ -50,7 +50,7 @@ pub(super) fn locate(plan: &Plan, part: &[u8]) -> io::Result<Found> {
     }
     // The file was emptied under us: what stood before that is in a copy, what we wrote after it is in
     // the file from its beginning.
-    let copy = copy(plan, part, Belief::Proof)?;
+    let copy = any_copy(plan, part)?;
     let whole = copy.as_ref().map_or(0, |copy| copy.standing.whole);
     let standing = count_from(&candidate.open.file, 0, part, whole)?;
     if standing.whole > whole || standing.torn > 0 {
@@ -115,6 +115,14 @@ enum Belief {
     /// in the very tick of the announcement is not believed, because a batch that follows on an emptied
     /// file at once is the likelier story.)
     OwnLines,
+}
+
+/// The sibling that most likely holds what the planned file held.
+fn any_copy(plan: &Plan, part: &[u8]) -> io::Result<Option<Copy>> {
+    match copy(plan, part, Belief::OwnLines)? {
+        None => copy(plan, part, Belief::Proof),
+        found => Ok(found),
+    }
 }
 
 /// The newest sibling whose content agrees with the plan.

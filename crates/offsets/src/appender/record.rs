@@ -71,6 +71,7 @@ pub(super) struct Note {
     pub(super) path: PathBuf,
     pub(super) bytes: u64,
     pub(super) lines: u64,
+    pub(super) batch: u64,
 }
 
 /// The fixed front of a record.
@@ -135,6 +136,7 @@ impl Record {
             put_bytes(&mut out, note.path.as_os_str().as_bytes());
             put_u64(&mut out, note.bytes);
             put_u64(&mut out, note.lines);
+            put_u64(&mut out, note.batch);
         }
         let mut middles = Vec::with_capacity(self.parts.len());
         put_len(&mut out, self.parts.len());
@@ -187,6 +189,7 @@ impl Record {
                 path: body.path()?,
                 bytes: body.u64()?,
                 lines: body.u64()?,
+                batch: body.u64()?,
             };
             record.notes.push(note);
         }

@@ -34,6 +34,7 @@ impl Core {
                     path: plan.path.clone(),
                     bytes: part.len() as u64,
                     lines,
+                    batch: record.seq,
                 };
                 recovered.push((&note).into());
                 self.notes.push(note);
@@ -103,6 +104,7 @@ impl From<&Note> for Recovered {
             path: note.path.clone(),
             bytes: note.bytes,
             lines: note.lines,
+            batch: note.batch,
         }
     }
 }

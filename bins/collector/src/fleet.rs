@@ -12,117 +12,11 @@ use std::{
 use rand::Rng;
 use ratelimit::Backoff;
 
-use crate::{
-    select::{Choice, Facts, ReadMode, Verdict},
-    source::{Container, Cursor},
-};
+use crate::select::{Choice, Facts, ReadMode, Verdict};
 
-/// A container that is to be collected.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Chosen {
-    /// What Docker says of it.
-    pub facts: Facts,
-    /// Why it is collected.
-    pub why: Verdict,
-}
+mod news;
 
-/// What the watcher of the daemon reports.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Observation {
-    /// A whole listing.
-    Listed {
-        /// The containers to collect.
-        chosen: Vec<Chosen>,
-        /// The ids of all containers there are.
-        present: BTreeSet<String>,
-    },
-    /// One container changed.
-    Seen(Chosen),
-    /// A container was removed.
-    Gone(String),
-    /// A container that would have been collected was removed before it could be looked at.
-    Missed {
-        /// Its id.
-        id: String,
-        /// Its name as the event gave it.
-        name: String,
-    },
-}
-
-/// What the writer reports of a reader, after everything that the reader handed out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finished {
-    /// The container's id.
-    pub id: String,
-    /// The cursor after the reader's last batch; `None` if it handed out none.
-    pub cursor: Option<Cursor>,
-    /// `None`: everything was read. Else why the reader gave up.
-    pub error: Option<String>,
-}
-
-/// What is to be done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Start a reader.
-    Start {
-        /// The container.
-        container: Arc<Container>,
-        /// The cursor to start from.
-        cursor: Option<Cursor>,
-        /// Through the API, not from the file.
-        api: bool,
-    },
-    /// The container's output is over: its file reader drains it. An API stream ends by itself.
-    Drain {
-        /// The container's id.
-        id: String,
-    },
-    /// The API reader stops and reports.
-    Stop {
-        /// The container's id.
-        id: String,
-    },
-    /// The container has a (new) label or state: tell whoever shows it.
-    Show {
-        /// The container's id.
-        id: String,
-    },
-    /// The container is drained: remember that this run needs no reading again.
-    Drained {
-        /// The container's id.
-        id: String,
-        /// Which run, by its start.
-        started_ns: i64,
-    },
-    /// The container was removed before everything was read.
-    Lost {
-        /// The container's id.
-        id: String,
-        /// Its name.
-        name: String,
-    },
-    /// The container does not exist any more: its cursor may be forgotten in time.
-    Removed {
-        /// The container's id.
-        id: String,
-    },
-    /// It exists after all.
-    Returned {
-        /// The container's id.
-        id: String,
-    },
-}
-
-/// What is known from the time before this process.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Known {
-    /// The cursor after the last line that stands in the file.
-    pub cursor: Option<Cursor>,
-    /// The run that was drained, by its start.
-    pub drained_ns: Option<i64>,
-    /// Whether the container was gone when last looked for.
-    pub gone: bool,
-}
+pub use news::{Action, Chosen, Finished, Known, Observation};
 
 /// One container.
 #[derive(Debug)]
@@ -141,12 +35,18 @@ pub struct Tracked {
     backoff: Backoff,
 }
 
+/// `covers` is the run (by its start) that is read to its end once the reader ends: known only if the
+/// container had stopped before the reader was told to finish.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum State {
-    /// A reader is at work.
-    Reading { api: bool },
-    /// The file reader was told to drain, or the API reader to stop.
-    Ending,
+    /// The file reader is at work.
+    Following,
+    /// The file reader was told to read what is left.
+    Draining { covers: Option<i64> },
+    /// The API reader is at work.
+    Streaming { covers: Option<i64> },
+    /// The API reader was told to stop.
+    Stopping,
     /// Nobody reads; this run was drained.
     Idle { drained_ns: Option<i64> },
     /// The reader gave up; try again at this time.
@@ -232,35 +132,33 @@ impl<R: Rng> Fleet<R> {
             return;
         }
         actions.push(Action::Show { id: id.clone() });
-        let running = tracked.facts.summary.running;
-        tracked.state = match error {
-            Some(error) => {
+        let covers = match tracked.state {
+            State::Draining { covers } | State::Streaming { covers } => covers,
+            _ => None,
+        };
+        let cut = matches!(tracked.state, State::Streaming { .. }) && tracked.facts.summary.running;
+        tracked.state = match (error, covers) {
+            (Some(error), _) => {
                 let until = now + tracked.backoff.next(&mut self.rng);
                 State::Waiting { until, error }
             }
-            None if !tracked.wanted => State::Idle { drained_ns: None },
-            // A stream that ended under a running container: the daemon is going down, or the container
-            // was started again meanwhile.
-            None if running && tracked.state != State::Ending => {
-                let until = now + tracked.backoff.next(&mut self.rng);
-                State::Waiting {
-                    until,
-                    error: "the daemon ended the stream".to_owned(),
-                }
-            }
-            None if running => State::Idle { drained_ns: None },
-            None => {
+            (None, Some(started_ns)) => {
                 tracked.backoff.reset();
-                let started_ns = tracked.facts.started_ns;
                 known.drained_ns = Some(started_ns);
-                actions.push(Action::Drained {
-                    id: id.clone(),
-                    started_ns,
-                });
+                let id = id.clone();
+                actions.push(Action::Drained { id, started_ns });
                 State::Idle {
                     drained_ns: Some(started_ns),
                 }
             }
+            // The daemon is going down, or its news of the container's end are still on the way.
+            (None, None) if cut => {
+                let until = now + tracked.backoff.next(&mut self.rng);
+                let error = "the daemon ended the stream".to_owned();
+                State::Waiting { until, error }
+            }
+            // It may have been cut before the end as well: one more look, now that the container stopped.
+            (None, None) => State::Idle { drained_ns: None },
         };
         self.settle(&id, readable, actions);
     }
@@ -375,17 +273,17 @@ impl<R: Rng> Fleet<R> {
         tracked.wanted = false;
         tracked.facts.summary.running &= !gone;
         match tracked.state {
-            State::Reading { api: false } => {
+            State::Following => {
                 actions.push(Action::Drain { id: id.to_owned() });
-                tracked.state = State::Ending;
+                tracked.state = State::Draining { covers: None };
             }
             // The stream of a removed container ends by itself, after its last line.
-            State::Reading { api: true } if gone => {}
-            State::Reading { api: true } => {
+            State::Streaming { .. } if gone => {}
+            State::Streaming { .. } => {
                 actions.push(Action::Stop { id: id.to_owned() });
-                tracked.state = State::Ending;
+                tracked.state = State::Stopping;
             }
-            State::Ending => {}
+            State::Draining { .. } | State::Stopping => {}
             State::Waiting { .. } if gone => {
                 let name = tracked.facts.summary.name.clone();
                 actions.push(Action::Lost {
@@ -412,10 +310,14 @@ impl<R: Rng> Fleet<R> {
         let running = tracked.facts.summary.running;
         let started_ns = tracked.facts.started_ns;
         match &tracked.state {
-            State::Reading { api: false } if !running => {
+            State::Following if !running => {
                 actions.push(Action::Drain { id: id.to_owned() });
-                tracked.state = State::Ending;
+                tracked.state = State::Draining {
+                    covers: Some(started_ns),
+                };
             }
+            // A container that was made and never started has no log yet, perhaps not even a file.
+            State::Idle { .. } if !running && started_ns == 0 => {}
             State::Idle { drained_ns } if running || *drained_ns != Some(started_ns) => {
                 tracked.choice = tracked
                     .facts
@@ -436,11 +338,15 @@ impl<R: Rng> Fleet<R> {
                     cursor,
                     api,
                 });
-                tracked.state = State::Reading { api };
-                if !api && !running {
-                    actions.push(Action::Drain { id: id.to_owned() });
-                    tracked.state = State::Ending;
-                }
+                let covers = (!running).then_some(started_ns);
+                tracked.state = match api {
+                    true => State::Streaming { covers },
+                    false if running => State::Following,
+                    false => {
+                        actions.push(Action::Drain { id: id.to_owned() });
+                        State::Draining { covers }
+                    }
+                };
                 actions.push(Action::Show { id: id.to_owned() });
             }
             State::Unreadable(_) => {
@@ -463,8 +369,9 @@ impl Tracked {
     #[must_use]
     pub fn state(&self) -> String {
         match &self.state {
-            State::Reading { .. } => "reading".to_owned(),
-            State::Ending => "draining".to_owned(),
+            State::Following | State::Streaming { covers: None } => "reading".to_owned(),
+            State::Draining { .. } | State::Streaming { .. } => "draining".to_owned(),
+            State::Stopping => "stopping".to_owned(),
             State::Idle { .. } => "drained".to_owned(),
             State::Waiting { error, .. } => format!("waiting: {error}"),
             State::Unreadable(why) => format!("unreadable: {why}"),

@@ -155,7 +155,7 @@ fn waits_for_the_end_before_reading_a_restarted_container() {
     assert_eq!(h.see(chosen("a", false, 1)), ["drain a"]);
     // Started again while the reader drains: its cursor is not known yet.
     assert_eq!(h.see(chosen("a", true, 2)), NOTHING);
-    assert_eq!(h.end("a", Some(9), None), ["file a from 9"]);
+    assert_eq!(h.end("a", Some(9), None), ["drained a 1", "file a from 9"]);
 }
 
 #[test]
@@ -263,6 +263,33 @@ fn follows_again_when_the_daemon_ends_the_stream_of_a_running_container() {
     assert_eq!(h.see(local(chosen("a", false, 1))), NOTHING);
     assert_eq!(h.later(Duration::from_secs(30)), ["api a from 6"]);
     assert_eq!(h.end("a", Some(6), None), ["drained a 1"]);
+    assert_eq!(h.see(local(chosen("a", false, 1))), NOTHING);
+}
+
+#[test]
+fn looks_once_more_after_a_stream_that_was_opened_while_the_container_ran() {
+    let mut h = harness(BTreeMap::new());
+    h.see(local(chosen("a", true, 1)));
+    assert_eq!(h.see(local(chosen("a", false, 1))), NOTHING);
+    assert_eq!(h.end("a", Some(5), None), ["api a from 5"]);
+    // Meanwhile it ran a second time, and stopped.
+    assert_eq!(h.see(local(chosen("a", false, 2))), NOTHING);
+    assert_eq!(h.end("a", Some(6), None), ["drained a 1", "api a from 6"]);
+    assert_eq!(h.end("a", Some(7), None), ["drained a 2"]);
+}
+
+#[test]
+fn waits_for_the_first_start() {
+    let mut h = harness(BTreeMap::new());
+    assert_eq!(h.see(chosen("a", false, 0)), NOTHING);
+    assert_eq!(h.see(chosen("a", true, 9)), ["file a from -1"]);
+    assert_eq!(h.see(chosen("a", false, 9)), ["drain a"]);
+    // A whole run between two looks.
+    assert_eq!(h.see(chosen("a", false, 10)), NOTHING);
+    assert_eq!(
+        h.end("a", Some(1), None),
+        ["drained a 9", "file a from 1", "drain a"]
+    );
 }
 
 #[test]

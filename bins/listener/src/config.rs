@@ -182,9 +182,7 @@ impl Config {
     /// # Errors
     /// Every problem at once.
     pub fn load(file: &Path, environment: &Environment) -> Result<(Config, Source), Problems> {
-        service::config::load_checked(file, |raw, source| {
-            Config::check(raw, source, environment)
-        })
+        service::config::load_checked(file, |raw, source| Config::check(raw, source, environment))
     }
 
     fn check(raw: Raw, source: &Source, environment: &Environment) -> Result<Config, Problems> {

@@ -26,6 +26,7 @@ pub(crate) struct Keeper {
     delay: Duration,
     max_bytes: u64,
     drain: Duration,
+    retry: Duration,
     handles: HashMap<Arc<str>, Handle>,
     window: Window,
     complaints: Seldom,
@@ -102,6 +103,7 @@ impl Keeper {
             delay: config.commit_delay,
             max_bytes: config.commit_bytes,
             drain: config.limits.drain,
+            retry: RETRY,
             handles: HashMap::new(),
             window: Window::default(),
             complaints: Seldom::new(Duration::from_secs(60)),
@@ -306,14 +308,14 @@ impl Keeper {
                 "archive can't be written, reading is paused"
             );
         }
-        if *self.stop.borrow() && self.drain < RETRY {
-            return false;
-        }
         if *self.stop.borrow() {
-            self.drain -= RETRY;
+            let Some(rest) = self.drain.checked_sub(self.retry) else {
+                return false;
+            };
+            self.drain = rest;
         }
         self.pulse.beat();
-        tokio::time::sleep(RETRY).await;
+        tokio::time::sleep(self.retry).await;
         true
     }
 }
@@ -370,3 +372,6 @@ fn report_recovery(archive: &Archive, metrics: &Metrics) {
 const RETRY: Duration = Duration::from_millis(500);
 /// How often segments of idle streams are looked at for their age.
 const CLOSE_AGED: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests;

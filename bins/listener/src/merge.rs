@@ -10,4 +10,6 @@ mod lines;
 mod merger;
 
 pub(crate) use feed::Feed;
+#[cfg(test)]
+pub(crate) use feed::{Inbox, Mail};
 pub(crate) use merger::{Merger, Outputs};

@@ -13,6 +13,8 @@ type By = Family<[(&'static str, &'static str); 1], Counter>;
 pub(crate) struct Metrics {
     /// `connections`: open now, handshakes included.
     pub(crate) connections: Gauge,
+    /// `workers`: with at least one connection.
+    pub(crate) workers: Gauge,
     /// `accepted`: handshakes that ended well.
     pub(crate) accepted: Counter,
     /// `refused{reason}`: connections turned away.
@@ -42,7 +44,7 @@ pub(crate) struct Metrics {
     pub(crate) merged_lines: By,
     /// `merged_failures`: writes of the merged outputs that have to wait.
     pub(crate) merged_failures: Counter,
-    /// `certificate_expiry_seconds{file}` would change its labels: one gauge, the nearest expiry, Unix seconds.
+    /// `certificate_expiry_timestamp_seconds`: of the first that expires, Unix seconds.
     pub(crate) expiry: Gauge,
 }
 
@@ -50,6 +52,7 @@ impl Metrics {
     pub(crate) fn register(registry: &mut Registry) -> Metrics {
         let metrics = Metrics {
             connections: Gauge::default(),
+            workers: Gauge::default(),
             accepted: Counter::default(),
             refused: By::default(),
             closed: By::default(),
@@ -74,6 +77,7 @@ impl Metrics {
             "Open connections, handshakes included",
             m.connections,
         );
+        registry.register("workers", "Workers with at least one connection", m.workers);
         registry.register("accepted", "Handshakes that ended well", m.accepted);
         registry.register("refused", "Connections turned away", m.refused);
         registry.register("closed", "Served connections that ended", m.closed);

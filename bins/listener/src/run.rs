@@ -7,7 +7,7 @@ use std::thread;
 
 use anyhow::Context as _;
 use archive::{Archive, Options};
-use pki::ServerTls;
+use pki::{ServerTls, Trust};
 use serde_json::{Value, json};
 use service::config::{Problem, Problems, Source};
 use service::status::{self, Telemetry};
@@ -84,6 +84,9 @@ pub(crate) async fn run(
     for key in &config.not_built {
         tracing::warn!(key, "understood, but not built yet: it has no effect");
     }
+    if config.trust == Trust::Ca {
+        tracing::warn!("trust = \"ca\": every certificate of the CA is served, enrolled or not");
+    }
     let mut telemetry = Telemetry::new("listener", env!("CARGO_PKG_VERSION"));
     let metrics = Metrics::register(&mut telemetry.registry);
     let health = telemetry.health();
@@ -97,6 +100,7 @@ pub(crate) async fn run(
     let workers = Arc::new(Workers::new(
         config.limits.rate,
         config.limits.connections_per_worker,
+        metrics.workers.clone(),
     ));
 
     let archive_id =
@@ -156,13 +160,14 @@ pub(crate) async fn run(
         stop: stop_rx,
     });
     let server = Server::new(listener, config.limits, shared, Arc::clone(&workers));
-    let page = status_page(
-        archive_id.to_string(),
-        addr.to_string(),
+    let page = StatusPage {
+        archive: archive_id.to_string(),
+        listen: addr.to_string(),
         workers,
-        Arc::clone(&tls),
-    );
-    let status = tokio::task::spawn(status.run(telemetry.into(), page));
+        tls: Arc::clone(&tls),
+        metrics: metrics.clone(),
+    };
+    let status = tokio::task::spawn(status.run(telemetry.into(), move || page.render()));
     let follow = tokio::task::spawn(follow(tls, metrics));
     service::notify::ready();
     tracing::info!(server.addr = %addr, archive = %archive_id, "listening");
@@ -280,25 +285,29 @@ async fn follow(tls: Arc<ServerTls>, metrics: Metrics) {
     }
 }
 
-fn status_page(
+/// The program's own part of `/status`.
+struct StatusPage {
     archive: String,
     listen: String,
     workers: Arc<Workers>,
     tls: Arc<ServerTls>,
-) -> impl Fn() -> Value + Send + Sync + 'static {
-    move || {
-        let expiries = tls.expiries();
-        let expiry = expiries.iter().map(|expiry| {
-            let at = jiff::Timestamp::try_from(expiry.not_after)
-                .map(|at| at.to_string())
-                .unwrap_or_default();
-            json!({ "path": expiry.path, "not_after": at })
-        });
+    metrics: Metrics,
+}
+
+impl StatusPage {
+    fn render(&self) -> Value {
+        let expiry = |expiry: pki::Expiry| {
+            let at = jiff::Timestamp::try_from(expiry.not_after).map(|at| at.to_string());
+            json!({ "path": expiry.path, "not_after": at.ok() })
+        };
         json!({
-            "archive": archive,
-            "listen": listen,
-            "workers": workers.status(),
-            "certificates": expiry.collect::<Vec<_>>(),
+            "archive": self.archive,
+            "listen": self.listen,
+            "connections": self.metrics.connections.get(),
+            "queued_bytes": self.metrics.queued_bytes.get(),
+            "merged_lag_bytes": self.metrics.merged_lag_bytes.get(),
+            "workers": self.workers.status(),
+            "certificates": self.tls.expiries().into_iter().map(expiry).collect::<Vec<_>>(),
         })
     }
 }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pki::{Accepted, Refusal};
+use pki::Accepted;
 use service::Seldom;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -32,10 +32,8 @@ struct Door {
     limits: Limits,
     connections: Arc<Semaphore>,
     handshakes: Semaphore,
-    /// One line per address and minute about what was refused.
-    refusals: Seldom<IpAddr>,
-    /// One line per address and minute about what broke.
-    breaks: Seldom<IpAddr>,
+    /// One line per address, reason and minute.
+    quiet: Seldom<(IpAddr, &'static str)>,
 }
 
 impl Server {
@@ -52,8 +50,7 @@ impl Server {
             limits,
             connections: Arc::new(Semaphore::new(limits.connections)),
             handshakes: Semaphore::new(limits.handshakes),
-            refusals: Seldom::new(QUIET),
-            breaks: Seldom::new(QUIET),
+            quiet: Seldom::new(QUIET),
         };
         Server {
             listener,
@@ -153,7 +150,7 @@ impl Door {
             Err(e) => return self.refuse(addr, "bad_name", &e),
         };
         self.shared.metrics.accepted.inc();
-        let worker = Arc::clone(&joined.0);
+        let worker = Arc::clone(&joined.worker);
         tracing::info!(worker = worker.name(), fingerprint = %peer.fingerprint, "connected");
         let end = Session::new(stream, peer, Arc::clone(&worker), Arc::clone(&self.shared))
             .run()
@@ -161,10 +158,10 @@ impl Door {
         self.report(addr, worker.name(), &end);
     }
 
-    /// Says once per address and minute that a connection was turned away, and why.
+    /// Says once per address, reason and minute that a connection was turned away, and why.
     fn refuse(&self, addr: SocketAddr, code: &'static str, why: &dyn std::fmt::Display) {
         count(&self.shared.metrics.refused, "reason", code, 1);
-        if let Some(suppressed) = self.refusals.allow(addr.ip(), Instant::now()) {
+        if let Some(suppressed) = self.quiet.allow((addr.ip(), code), Instant::now()) {
             tracing::warn!(client.addr = %addr, reason = %why, suppressed, "connection refused");
         }
     }
@@ -172,27 +169,30 @@ impl Door {
     fn report(&self, addr: SocketAddr, worker: &str, end: &End) {
         let metrics = &self.shared.metrics;
         count(&metrics.closed, "reason", end.name(), 1);
-        let loud = match end {
+        let key = match end {
             End::Framing { fault, .. } => {
                 count(&metrics.framing_errors, "error", fault.name(), 1);
-                true
+                fault.name()
             }
-            End::Stuck { .. } | End::Refused(_) => true,
-            _ => false,
+            End::Refused(refusal) => {
+                count(&metrics.refused, "reason", refusal.code(), 1);
+                refusal.code()
+            }
+            End::Stuck { .. } => end.name(),
+            End::Broken(error) => return tracing::info!(worker, %error, "connection broken"),
+            _ => return tracing::info!(worker, reason = end.name(), "closed"),
         };
-        if let End::Refused(refusal) = end {
-            count(&metrics.refused, "reason", Refusal::code(refusal), 1);
-        }
-        let suppressed = if loud {
-            self.breaks.allow(addr.ip(), Instant::now())
-        } else {
-            None
+        let Some(suppressed) = self.quiet.allow((addr.ip(), key), Instant::now()) else {
+            return;
         };
-        match (end, suppressed) {
-            (End::Framing { fault, offset }, Some(suppressed)) => {
+        match end {
+            End::Framing { fault, offset } => {
                 tracing::warn!(worker, offset, error = %fault, suppressed, "closed: framing broken");
             }
-            (End::Stuck { offset }, Some(suppressed)) => {
+            End::Refused(refusal) => {
+                tracing::warn!(worker, reason = %refusal, suppressed, "closed: no longer served");
+            }
+            End::Stuck { offset } => {
                 tracing::warn!(
                     worker,
                     offset,
@@ -200,11 +200,7 @@ impl Door {
                     "closed: no progress inside a frame"
                 );
             }
-            (End::Refused(refusal), Some(suppressed)) => {
-                tracing::warn!(worker, reason = %refusal, suppressed, "closed: no longer served");
-            }
-            (End::Broken(error), _) => tracing::info!(worker, %error, "connection broken"),
-            _ => tracing::info!(worker, reason = end.name(), "closed"),
+            End::Clean | End::Broken(_) | End::Idle | End::Stop => {}
         }
     }
 }

@@ -255,8 +255,8 @@ impl<IO: AsyncBufRead + AsyncWrite + Unpin> Session<IO> {
             }
             // Short enough for a stop or a revocation to be seen by its timer.
             tokio::time::sleep(pause.min(MAX_PAUSE)).await;
-            if *self.stop.borrow() {
-                return Err(Closed);
+            if *self.stop.borrow() || self.generation.has_changed().unwrap_or(false) {
+                return Ok(());
             }
         }
     }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use archive::{NameError, StreamKey};
+use prometheus_client::metrics::gauge::Gauge;
 use ratelimit::TokenBucket;
 use serde_json::{Value, json};
 
@@ -51,14 +52,17 @@ pub(crate) struct Workers {
     by_name: Mutex<BTreeMap<String, Arc<Worker>>>,
     rate: u64,
     max_connections: usize,
+    connected: Gauge,
 }
 
 impl Workers {
-    pub(crate) fn new(rate: u64, max_connections: usize) -> Workers {
+    /// Nobody yet; `connected` shows how many are here.
+    pub(crate) fn new(rate: u64, max_connections: usize, connected: Gauge) -> Workers {
         Workers {
             by_name: Mutex::default(),
             rate,
             max_connections,
+            connected,
         }
     }
 
@@ -87,8 +91,14 @@ impl Workers {
         if worker.connections.load(Ordering::Relaxed) >= self.max_connections {
             return Ok(None);
         }
-        worker.connections.fetch_add(1, Ordering::Relaxed);
-        Ok(Some(Joined(Arc::clone(worker))))
+        if worker.connections.fetch_add(1, Ordering::Relaxed) == 0 {
+            self.connected.inc();
+        }
+        let worker = Arc::clone(worker);
+        Ok(Some(Joined {
+            worker,
+            connected: self.connected.clone(),
+        }))
     }
 
     /// For `/status`.
@@ -113,10 +123,15 @@ impl Workers {
 
 /// A worker with one of its connections, which ends with this.
 #[derive(Debug)]
-pub(crate) struct Joined(pub(crate) Arc<Worker>);
+pub(crate) struct Joined {
+    pub(crate) worker: Arc<Worker>,
+    connected: Gauge,
+}
 
 impl Drop for Joined {
     fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+        if self.worker.connections.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.connected.dec();
+        }
     }
 }

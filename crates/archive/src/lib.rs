@@ -26,15 +26,16 @@
 mod archive;
 mod dir;
 mod epoch;
+mod error;
 mod fault;
 mod index;
 mod name;
 mod reader;
 mod recover;
+mod segment;
 
-pub use archive::{
-    AppendError, Archive, CommitError, Committed, Handle, OpenError, Options, VoidError,
-};
+pub use archive::{Archive, Committed, Handle, Options};
+pub use error::{AppendError, CommitError, OpenError, VoidError};
 pub use fault::{Fault, Step};
 pub use index::IndexError;
 pub use name::{ArchiveId, EpochId, Form, NameError, PLAIN_STREAM, StreamKey, archive_id, init};

@@ -6,8 +6,8 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use crate::dir::Dir;
-use crate::epoch::bases;
 use crate::name::{ARCHIVE_DIR, EpochId, Form, StreamKey, segment_name};
+use crate::segment::bases;
 
 /// Reads the bytes of one epoch in order. It knows nothing of the index: the caller says how far it may read.
 #[derive(Debug)]

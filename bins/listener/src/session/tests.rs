@@ -1,1 +1,52 @@
-//! Reading, without TLS.
+//! Reading without TLS: one wake takes all that is there, and no more than it may.
+
+use tokio::io::{AsyncWriteExt as _, BufReader};
+
+use super::*;
+
+#[tokio::test]
+async fn takes_all_that_is_there_up_to_the_chunk() {
+    let (near, mut far) = tokio::io::duplex(1 << 20);
+    let mut near = BufReader::with_capacity(100, near);
+    far.write_all(&[b'x'; 1000]).await.unwrap();
+    let mut buf = BytesMut::new();
+    assert_eq!(fill(&mut near, &mut buf, 700).await.unwrap(), 700);
+    assert_eq!(fill(&mut near, &mut buf, 700).await.unwrap(), 300);
+    far.write_all(b"y").await.unwrap();
+    drop(far);
+    assert_eq!(
+        fill(&mut near, &mut buf, 700).await.unwrap(),
+        1,
+        "what was sent comes before the end"
+    );
+    assert_eq!(fill(&mut near, &mut buf, 700).await.unwrap(), 0);
+    assert_eq!(buf.len(), 1001);
+}
+
+#[tokio::test]
+async fn a_read_that_is_given_up_loses_nothing() {
+    let (near, mut far) = tokio::io::duplex(100);
+    let mut near = BufReader::new(near);
+    let mut buf = BytesMut::new();
+    for n in 0..50u8 {
+        let given_up = tokio::time::timeout(Duration::ZERO, fill(&mut near, &mut buf, 10)).await;
+        assert!(given_up.is_err());
+        far.write_all(&[n]).await.unwrap();
+        assert_eq!(fill(&mut near, &mut buf, 10).await.unwrap(), 1);
+    }
+    assert_eq!(buf, (0..50).collect::<Vec<u8>>());
+}
+
+#[test]
+fn counts_frames_that_are_no_syslog() {
+    let mut octets = Vec::new();
+    for message in [
+        &b"<13>1 - - - - - -"[..],
+        b"no",
+        b"<13>1 - - - - - - x",
+        b"<999>1 - - - - - -",
+    ] {
+        framing::encode(message, &mut octets);
+    }
+    assert_eq!(count_invalid(Decoder::new(1000), &octets), 2);
+}

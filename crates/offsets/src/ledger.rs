@@ -1,44 +1,46 @@
 //! The ledger: one JSON line per fact, each with the hash of the line before, so that a fact that was
 //! once written can neither vanish nor change unnoticed.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use serde_json::{Map, Value};
 
+mod entries;
 mod time;
+
+pub use entries::{Entries, Verified};
 
 /// One fact before it is written; `seq`, `at` and `prev` are the ledger's to fill.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Fact {
-    /// What kind of fact: `gap`, `segment-opened`, …
+    /// What kind of fact: `gap`, `opened`, …
     pub kind: String,
     /// The epoch (or container) it is about; `null` when unknown.
     pub epoch: Option<String>,
-    /// Byte position it starts at; `null` when unknown.
+    /// Where it starts: a byte position, or a number that names it; `null` when unknown.
     pub base: Option<u64>,
     /// Its length in bytes; `null` when unknown.
     pub len: Option<u64>,
-    /// BLAKE3 of the bytes it is about, hex; left out when absent.
+    /// BLAKE3 of the bytes it is about, hex; `null` when it is about none.
     pub blake3: Option<String>,
     /// Further fields, written after the fixed ones. The fixed names are not allowed here.
     pub more: Map<String, Value>,
 }
 
-/// A ledger file, open for appending. All calls block: they are for a blocking thread.
+/// A ledger file, open for appending, of which its user is the only writer. All calls block: they are
+/// for a blocking thread.
 #[derive(Debug)]
 pub struct Ledger {
     path: PathBuf,
     file: File,
-    /// Bytes of whole lines in the file.
-    end: u64,
     next_seq: u64,
     head: String,
-    /// Keys of the newest facts, to recognise a repeat.
-    window: VecDeque<(String, Option<String>, Option<u64>)>,
+    losses: Losses,
     failed: bool,
 }
 
@@ -79,12 +81,13 @@ pub enum LedgerError {
     Damaged {
         /// The ledger.
         path: PathBuf,
-        /// Line number from 1; 0 when only the file's tail was read.
+        /// Line number from 1; 0 for the last line, when only the file's tail was read.
         line: u64,
         /// What is wrong with it.
         what: &'static str,
     },
-    /// A fact uses a fixed name among its further fields, or is over the line limit; the caller's mistake.
+    /// A fact uses a fixed name among its further fields, or its line is over [`LINE_BYTES`]; the
+    /// caller's mistake. Nothing was written.
     #[error("ledger {path}: fact refused: {what}")]
     Refused {
         /// The ledger.
@@ -100,51 +103,78 @@ pub enum LedgerError {
     },
 }
 
+/// The newest losses with the greatest length told, to recognise a repeat.
+#[derive(Debug, Clone, Default)]
+struct Losses {
+    told: HashMap<Loss, Option<u64>>,
+    order: VecDeque<Loss>,
+}
+
+/// What names a fact that may be told twice.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Loss {
+    kind: String,
+    epoch: Option<String>,
+    base: u64,
+    path: Option<String>,
+}
+
 impl Ledger {
-    /// Opens or makes the ledger at `path`. Only the tail is read. A torn last line is moved to
-    /// `<name>.torn-<position>` beside the ledger, and reported.
+    /// Opens or makes the ledger at `path`. Only its last [`TAIL_BYTES`] are read, whatever its size. A
+    /// torn last line is moved to `NAME.torn-POSITION` beside the ledger, and reported.
     ///
     /// # Errors
-    /// [`LedgerError`], also when the last whole line is not a ledger line.
+    /// [`LedgerError`], also when the last whole line is not a ledger's.
     pub fn open(path: impl AsRef<Path>) -> Result<OpenedLedger, LedgerError> {
         let path = path.as_ref().to_path_buf();
         let io = |source| LedgerError::Io {
             path: path.clone(),
             source,
         };
-        let mut file = OpenOptions::new()
+        let made = !path.exists();
+        let mut options = OpenOptions::new();
+        let file = options
             .read(true)
             .append(true)
             .create(true)
+            .mode(0o640)
             .open(&path)
             .map_err(io)?;
-        let mut bytes = Vec::new();
-        file.seek(SeekFrom::Start(0)).map_err(io)?;
-        file.read_to_end(&mut bytes).map_err(io)?;
-        let (mut next_seq, mut head) = (0, GENESIS.to_owned());
-        for line in bytes
-            .split(|byte| *byte == b'\n')
-            .filter(|line| !line.is_empty())
-        {
-            next_seq += 1;
-            head = blake3::hash(line).to_hex().to_string();
+        if made {
+            crate::appender::sync_dir(path.parent().unwrap_or(Path::new(""))).map_err(io)?;
         }
-        let end = bytes.len() as u64;
-        let ledger = Self {
+        let size = file.metadata().map_err(io)?.len();
+        let from = size.saturating_sub(TAIL_BYTES);
+        let mut tail = vec![0; usize::try_from(size - from).unwrap_or(0)];
+        file.read_exact_at(&mut tail, from).map_err(io)?;
+        let whole = memchr::memrchr(b'\n', &tail).map_or(0, |lf| lf + 1);
+        if whole == 0 && from > 0 {
+            return Err(LedgerError::Damaged {
+                path,
+                line: 0,
+                what: "it is longer than a line may be",
+            });
+        }
+        let torn = (whole < tail.len()).then(|| (from + whole as u64, tail.split_off(whole)));
+        let torn = torn
+            .map(|(at, bytes)| cut(&path, &file, at, &bytes))
+            .transpose()
+            .map_err(io)?;
+        let mut ledger = Self {
             path,
             file,
-            end,
-            next_seq,
-            head,
-            window: VecDeque::new(),
+            next_seq: 0,
+            head: GENESIS.to_owned(),
+            losses: Losses::default(),
             failed: false,
         };
-        Ok(OpenedLedger { ledger, torn: None })
+        ledger.take_tail(&tail, from > 0)?;
+        Ok(OpenedLedger { ledger, torn })
     }
 
-    /// Appends `facts` with one write and one sync, all with the time `at`. A fact whose kind, epoch
-    /// and base equal those of one of the newest [`REPEAT_WINDOW`] facts of a keyed kind is left out.
-    /// Returns how many were written.
+    /// Appends `facts` with one write and one sync, all with the time `at`. Returns how many were
+    /// written: a `gap` or `uncertain` fact whose kind, epoch, base and `path` are those of one of the
+    /// newest [`REPEAT_WINDOW`] such facts, and whose length is not greater, is a repeat and left out.
     ///
     /// # Errors
     /// [`LedgerError`]; after an IO error the ledger has to be opened again.
@@ -154,32 +184,57 @@ impl Ledger {
                 path: self.path.clone(),
             });
         }
-        let mut out = Vec::new();
-        for fact in facts {
-            let mut line = Map::new();
-            line.insert("seq".into(), self.next_seq.into());
-            line.insert("at".into(), time::rfc3339(at).into());
-            line.insert("kind".into(), fact.kind.clone().into());
-            line.insert("epoch".into(), fact.epoch.clone().into());
-            line.insert("base".into(), fact.base.into());
-            line.insert("len".into(), fact.len.into());
-            line.insert("blake3".into(), fact.blake3.clone().into());
-            line.insert("prev".into(), self.head.clone().into());
-            line.extend(fact.more.clone());
-            let line = Value::Object(line).to_string();
-            self.next_seq += 1;
-            self.head = blake3::hash(line.as_bytes()).to_hex().to_string();
-            out.extend_from_slice(line.as_bytes());
-            out.push(b'\n');
+        if let Some(what) = facts.iter().find_map(Fact::fault) {
+            return Err(LedgerError::Refused {
+                path: self.path.clone(),
+                what,
+            });
         }
-        let io = |source| LedgerError::Io {
+        let at = time::rfc3339(at);
+        let (mut out, mut written, mut head, mut seq) =
+            (Vec::new(), 0, self.head.clone(), self.next_seq);
+        // Taken over only when the lines stand; most facts are no losses, and then this is empty.
+        let lossy = facts.iter().any(|fact| fact.loss().is_some());
+        let mut losses = if lossy {
+            self.losses.clone()
+        } else {
+            Losses::default()
+        };
+        for fact in facts {
+            if fact.loss().is_some_and(|loss| !losses.tell(loss, fact.len)) {
+                continue;
+            }
+            let line = fact.line(seq, &at, &head);
+            if line.len() > LINE_BYTES {
+                return Err(LedgerError::Refused {
+                    path: self.path.clone(),
+                    what: "it is too long for a line",
+                });
+            }
+            head = hash(&line);
+            out.extend_from_slice(&line);
+            out.push(b'\n');
+            seq += 1;
+            written += 1;
+        }
+        if written == 0 {
+            return Ok(0);
+        }
+        self.failed = true;
+        let stands = self
+            .file
+            .write_all(&out)
+            .and_then(|()| self.file.sync_data());
+        stands.map_err(|source| LedgerError::Io {
             path: self.path.clone(),
             source,
-        };
-        self.file.write_all(&out).map_err(io)?;
-        self.file.sync_data().map_err(io)?;
-        self.end += out.len() as u64;
-        Ok(facts.len())
+        })?;
+        self.failed = false;
+        (self.head, self.next_seq) = (head, seq);
+        if lossy {
+            self.losses = losses;
+        }
+        Ok(written)
     }
 
     /// Hash of the last line (64 hex digits); of an empty ledger, 64 zeros.
@@ -201,61 +256,211 @@ impl Ledger {
     pub fn entries(&self) -> Result<Entries, LedgerError> {
         Entries::open(&self.path)
     }
-}
 
-/// Reads a ledger line by line.
-#[derive(Debug)]
-pub struct Entries {
-    path: PathBuf,
-    lines: BufReader<File>,
-    line: u64,
-}
-
-impl Entries {
-    /// Reads the ledger at `path`, which may be growing; an unfinished last line is left out.
+    /// Checks every line of the ledger at `path`: form, numbers, chain.
     ///
     /// # Errors
-    /// [`LedgerError::Io`].
-    pub fn open(path: impl AsRef<Path>) -> Result<Self, LedgerError> {
-        let path = path.as_ref().to_path_buf();
-        let file = File::open(&path).map_err(|source| LedgerError::Io {
-            path: path.clone(),
-            source,
-        })?;
-        Ok(Self {
-            path,
-            lines: BufReader::new(file),
+    /// [`LedgerError::Damaged`] with the first line that is wrong.
+    pub fn verify(path: impl AsRef<Path>) -> Result<Verified, LedgerError> {
+        entries::verify(path.as_ref())
+    }
+
+    /// Takes number, head and losses from the whole lines of the tail.
+    fn take_tail(&mut self, tail: &[u8], partial: bool) -> Result<(), LedgerError> {
+        let mut lines: Vec<&[u8]> = tail.split_inclusive(|byte| *byte == b'\n').collect();
+        if partial && !lines.is_empty() {
+            lines.remove(0);
+        }
+        let Some(last) = lines.last() else {
+            return Ok(());
+        };
+        let last = last.strip_suffix(b"\n").unwrap_or(last);
+        let damaged = |what| LedgerError::Damaged {
+            path: self.path.clone(),
             line: 0,
+            what,
+        };
+        let value: Value = serde_json::from_slice(last).map_err(|_| damaged("no JSON object"))?;
+        let seq = value
+            .get("seq")
+            .and_then(Value::as_u64)
+            .ok_or_else(|| damaged("no seq"))?;
+        self.next_seq = seq + 1;
+        self.head = hash(last);
+        for line in lines {
+            // Older lines are for `verify` to judge.
+            let line = serde_json::from_slice::<Value>(line).unwrap_or_default();
+            if let Some(loss) = Loss::of(&line) {
+                self.losses
+                    .tell(loss, line.get("len").and_then(Value::as_u64));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Fact {
+    /// Joins adjacent `gap` facts of one epoch that differ in nothing else.
+    pub fn coalesce(facts: &mut Vec<Self>) {
+        facts.dedup_by(|next, fact| {
+            let end = fact
+                .base
+                .zip(fact.len)
+                .and_then(|(base, len)| base.checked_add(len));
+            let same =
+                (&next.kind, &next.epoch, &next.more) == (&fact.kind, &fact.epoch, &fact.more);
+            let joined = fact
+                .len
+                .zip(next.len)
+                .and_then(|(len, more)| len.checked_add(more));
+            let joins =
+                fact.kind == "gap" && same && end.is_some() && end == next.base && joined.is_some();
+            if joins {
+                fact.len = joined;
+            }
+            joins
+        });
+    }
+
+    /// Which rule the fact breaks.
+    fn fault(&self) -> Option<&'static str> {
+        FIXED
+            .iter()
+            .any(|name| self.more.contains_key(*name))
+            .then_some("a further field has a fixed name")
+    }
+
+    /// The line without LF. The fixed fields come first, in the order that INTERFACES.md gives.
+    fn line(&self, seq: u64, at: &str, prev: &str) -> Vec<u8> {
+        let values: [Value; 8] = [
+            seq.into(),
+            at.into(),
+            self.kind.as_str().into(),
+            self.epoch.as_deref().into(),
+            self.base.into(),
+            self.len.into(),
+            self.blake3.as_deref().into(),
+            prev.into(),
+        ];
+        let mut line = String::from("{");
+        for (name, value) in FIXED.into_iter().zip(&values) {
+            line.push_str(&format!(
+                "{}\"{name}\":{value}",
+                if line.len() > 1 { "," } else { "" }
+            ));
+        }
+        for (name, value) in &self.more {
+            line.push_str(&format!(",{}:{value}", Value::from(name.as_str())));
+        }
+        line.push('}');
+        line.into_bytes()
+    }
+
+    fn loss(&self) -> Option<Loss> {
+        let base = self.base.filter(|_| LOSSES.contains(&self.kind.as_str()))?;
+        let path = self
+            .more
+            .get("path")
+            .and_then(Value::as_str)
+            .map(ToOwned::to_owned);
+        Some(Loss {
+            kind: self.kind.clone(),
+            epoch: self.epoch.clone(),
+            base,
+            path,
         })
     }
 }
 
-impl Iterator for Entries {
-    type Item = Result<Value, LedgerError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let mut line = Vec::new();
-        match self.lines.read_until(b'\n', &mut line) {
-            Err(source) => Some(Err(LedgerError::Io {
-                path: self.path.clone(),
-                source,
-            })),
-            Ok(_) if !line.ends_with(b"\n") => None,
-            Ok(_) => {
-                self.line += 1;
-                let damaged = LedgerError::Damaged {
-                    path: self.path.clone(),
-                    line: self.line,
-                    what: "no JSON object",
-                };
-                Some(serde_json::from_slice(&line).map_err(|_| damaged))
-            }
+impl Losses {
+    /// Takes a loss of `len` bytes. `false`: it was told before, and says no more now.
+    fn tell(&mut self, loss: Loss, len: Option<u64>) -> bool {
+        if let Some(told) = self.told.get_mut(&loss) {
+            let more = len > *told;
+            *told = len.max(*told);
+            return more;
         }
+        if self.order.len() == REPEAT_WINDOW
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.told.remove(&oldest);
+        }
+        self.order.push_back(loss.clone());
+        self.told.insert(loss, len);
+        true
     }
 }
+
+impl Loss {
+    fn of(line: &Value) -> Option<Self> {
+        let text = |name| {
+            line.get(name)
+                .and_then(Value::as_str)
+                .map(ToOwned::to_owned)
+        };
+        let kind = text("kind").filter(|kind| LOSSES.contains(&kind.as_str()))?;
+        let base = line.get("base").and_then(Value::as_u64)?;
+        Some(Self {
+            kind,
+            epoch: text("epoch"),
+            base,
+            path: text("path"),
+        })
+    }
+}
+
+/// Keeps the torn bytes beside the ledger, durably, and then cuts them off.
+fn cut(path: &Path, file: &File, at: u64, bytes: &[u8]) -> io::Result<Torn> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".torn-{at}"));
+    let quarantine = PathBuf::from(name);
+    // Interrupted and done again it holds the same bytes again, or after further trouble at the same
+    // position both, one behind the other.
+    let mut kept = OpenOptions::new()
+        .read(true)
+        .append(true)
+        .create(true)
+        .mode(0o640)
+        .open(&quarantine)?;
+    if std::fs::read(&quarantine)? != bytes {
+        kept.write_all(bytes)?;
+    }
+    kept.sync_all()?;
+    crate::appender::sync_dir(path.parent().unwrap_or(Path::new("")))?;
+    file.set_len(at)?;
+    file.sync_all()?;
+    Ok(Torn {
+        at,
+        len: bytes.len() as u64,
+        quarantine,
+    })
+}
+
+/// The hash of a line, without its LF, as the next one's `prev`.
+fn hash(line: &[u8]) -> String {
+    blake3::hash(line).to_hex().to_string()
+}
+
+/// How many of the newest losses are remembered to recognise a repeat.
+pub const REPEAT_WINDOW: usize = 1024;
+
+/// Longest line of a ledger in bytes, without LF.
+pub const LINE_BYTES: usize = 64 << 10;
+
+/// How much of a ledger's end is read at open: more than a line may have, and enough for
+/// [`REPEAT_WINDOW`] usual ones (300 bytes each).
+pub const TAIL_BYTES: u64 = 512 << 10;
 
 /// `prev` of the first line.
 const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
-/// How many of the newest facts are remembered to recognise a repeat.
-pub const REPEAT_WINDOW: usize = 1024;
+/// The fields of every line, in order.
+const FIXED: [&str; 8] = [
+    "seq", "at", "kind", "epoch", "base", "len", "blake3", "prev",
+];
+
+/// Kinds that a recovery may tell again.
+const LOSSES: [&str; 2] = ["gap", "uncertain"];
+
+#[cfg(test)]
+mod tests;

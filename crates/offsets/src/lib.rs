@@ -26,5 +26,8 @@ mod appender;
 mod ledger;
 
 pub use appender::{AppendError, Appended, Appender, Counters, Limits, Recovered};
-pub use ledger::{Entries, Fact, Ledger, LedgerError, OpenedLedger, REPEAT_WINDOW, Torn};
+pub use ledger::{
+    Entries, Fact, LINE_BYTES, Ledger, LedgerError, OpenedLedger, REPEAT_WINDOW, TAIL_BYTES, Torn,
+    Verified,
+};
 pub use store::{Change, Store, StoreError};

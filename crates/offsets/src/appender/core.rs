@@ -289,7 +289,7 @@ impl Core {
             return Ok(());
         }
         // The new announcement takes the place of the old one: what stands has to be durable first.
-        for index in 0..self.targets.len() {
+        for (index, moved) in moved.into_iter().enumerate() {
             let done = pending.progress[index].done;
             if done > 0 {
                 self.sync_target(index)?;
@@ -299,7 +299,7 @@ impl Core {
             pending.progress[index].done -= whole;
             match &mut self.targets[index].open {
                 // If it was emptied and not renamed, it goes on as a new file would.
-                Some(open) if moved[index] => (open.end, open.pos) = (0, 0),
+                Some(open) if moved => (open.end, open.pos) = (0, 0),
                 Some(open) if done > 0 => open.end = open.pos.saturating_sub((done - whole) as u64),
                 _ => {}
             }

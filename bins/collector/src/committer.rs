@@ -8,11 +8,12 @@ use std::{
 };
 
 use anyhow::Context as _;
-use offsets::{AppendError, Appended, Appender, Change, Fact, Ledger, Recovered};
+use offsets::{AppendError, Appended, Appender, Change, Fact, Ledger, LedgerError, Recovered};
 use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
 
 use crate::{
+    books::Books,
     fleet::Finished,
     gap::{self, Notice},
     metrics::{CauseLabel, Metrics},
@@ -25,13 +26,23 @@ use crate::{
 #[derive(Debug)]
 pub struct Committer {
     appender: Appender,
-    /// Away while a blocking thread writes it.
+    ledger_path: PathBuf,
+    /// Away while a blocking thread writes it, and after a write that failed.
     ledger: Option<Ledger>,
     roster: Arc<Roster>,
     metrics: Metrics,
     disk_ok: service::status::Component,
+    suppressed: Suppressed,
     /// Announced gaps that stand in the ledger: struck off with the next batch.
     struck: Vec<Change>,
+}
+
+/// Records left out since the last log line about them.
+#[derive(Debug, Default)]
+struct Suppressed {
+    said: Option<Instant>,
+    repeated: u64,
+    service: u64,
 }
 
 impl Committer {
@@ -42,7 +53,7 @@ impl Committer {
     /// A ledger that can't be written; an announcement that can't be read.
     pub async fn new(
         appender: Appender,
-        ledger: Ledger,
+        ledger_path: PathBuf,
         left: Vec<(String, Vec<u8>)>,
         recovered: &[Recovered],
         roster: Arc<Roster>,
@@ -51,7 +62,9 @@ impl Committer {
     ) -> anyhow::Result<Committer> {
         let mut committer = Committer {
             appender,
-            ledger: Some(ledger),
+            ledger_path,
+            ledger: None,
+            suppressed: Suppressed::default(),
             roster,
             metrics,
             disk_ok,
@@ -87,7 +100,7 @@ impl Committer {
             facts.push(notice.fact());
             committer.struck.push(Change::Delete { key });
         }
-        committer.record(facts).await?;
+        committer.record(&facts).await?;
         committer.disk_ok.ok();
         Ok(committer)
     }
@@ -128,8 +141,12 @@ impl Committer {
                 let before = self.roster.durable(id, &checkpoint.books);
                 self.metrics
                     .add(&checkpoint.name, &before, &checkpoint.books);
+                self.suppressed.add(&before, &checkpoint.books);
             }
-            self.gaps(work.gaps).await?;
+            self.suppressed.say(began);
+            if !self.gaps(work.gaps, &mut stop).await? {
+                return Ok(());
+            }
             for ended in work.finished {
                 // Only fails while the program stops.
                 let _ = finished.send(ended);
@@ -180,12 +197,35 @@ impl Committer {
         }
     }
 
-    async fn gaps(&mut self, gaps: Vec<(String, Notice)>) -> anyhow::Result<()> {
+    /// Writes gaps into the ledger, waiting out a full disk; false when told to stop meanwhile: they are
+    /// announced, and the next start writes them.
+    async fn gaps(
+        &mut self,
+        gaps: Vec<(String, Notice)>,
+        stop: &mut watch::Receiver<bool>,
+    ) -> anyhow::Result<bool> {
         if gaps.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
-        let facts = gaps.iter().map(|(_, notice)| notice.fact()).collect();
-        self.record(facts).await?;
+        let facts: Vec<Fact> = gaps.iter().map(|(_, notice)| notice.fact()).collect();
+        let mut said = false;
+        while let Err(error) = self.record(&facts).await {
+            let error = format!("{error:#}");
+            if !std::mem::replace(&mut said, true) {
+                error!(
+                    error,
+                    "can't write the ledger, waiting until it works again"
+                );
+            }
+            self.metrics.blocked.set(1);
+            self.disk_ok.failed(error);
+            tokio::select! {
+                () = tokio::time::sleep(BLOCKED_PAUSE) => {}
+                _ = stop.wait_for(|stop| *stop) => return Ok(false),
+            }
+        }
+        self.metrics.blocked.set(0);
+        self.disk_ok.ok();
         for (key, notice) in gaps {
             warn!(
                 container = notice.container,
@@ -197,21 +237,26 @@ impl Committer {
             self.count_gap(cause(&notice.cause), notice.bytes);
             self.struck.push(Change::Delete { key });
         }
-        Ok(())
+        Ok(true)
     }
 
-    async fn record(&mut self, facts: Vec<Fact>) -> anyhow::Result<()> {
-        if facts.is_empty() {
-            return Ok(());
-        }
-        let mut ledger = self.ledger.take().context("the ledger was lost")?;
+    /// Appends to the ledger, which is opened (again) if it is not at hand: after a failed write its end
+    /// is unknown until then. Repeating a fact is harmless.
+    async fn record(&mut self, facts: &[Fact]) -> anyhow::Result<()> {
+        let (path, open) = (self.ledger_path.clone(), self.ledger.take());
+        let facts = facts.to_vec();
         let write = tokio::task::spawn_blocking(move || {
-            let written = ledger.append(&facts, SystemTime::now());
-            (ledger, written)
+            let mut ledger = match open {
+                Some(ledger) => ledger,
+                None => open_ledger(path)?,
+            };
+            if !facts.is_empty() {
+                ledger.append(&facts, SystemTime::now())?;
+            }
+            Ok::<_, LedgerError>(ledger)
         });
-        let (ledger, written) = write.await.context("write the ledger")?;
-        self.ledger = Some(ledger);
-        written.context("write the ledger")?;
+        let ledger = write.await.context("write the ledger")?;
+        self.ledger = Some(ledger.context("write the ledger")?);
         Ok(())
     }
 
@@ -225,6 +270,35 @@ impl Committer {
     }
 }
 
+impl Suppressed {
+    fn add(&mut self, before: &Books, after: &Books) {
+        self.repeated += after.records.repeated - before.records.repeated;
+        self.service += after.records.service - before.records.service;
+    }
+
+    fn say(&mut self, now: Instant) {
+        let due = self.said.is_none_or(|said| now >= said + SUPPRESSED_EVERY);
+        if due && self.repeated + self.service > 0 {
+            let Suppressed {
+                repeated, service, ..
+            } = *self;
+            info!(repeated, service, "records left out of the json file");
+            *self = Suppressed {
+                said: Some(now),
+                ..Suppressed::default()
+            };
+        }
+    }
+}
+
+fn open_ledger(path: PathBuf) -> Result<Ledger, LedgerError> {
+    let opened = Ledger::open(path)?;
+    if let Some(torn) = opened.torn {
+        warn!(path = %torn.quarantine.display(), bytes = torn.len, "ledger's torn end set aside");
+    }
+    Ok(opened.ledger)
+}
+
 /// A cause as a metric label, of which there is a fixed set.
 fn cause(text: &str) -> &'static str {
     const KNOWN: [&str; 3] = ["rotated-away", "unreadable", "removed"];
@@ -234,5 +308,7 @@ fn cause(text: &str) -> &'static str {
         .unwrap_or("other")
 }
 
+/// Time between two log lines about suppressed records.
+const SUPPRESSED_EVERY: Duration = Duration::from_secs(60);
 /// Time between two tries to write while the disk is full.
 const BLOCKED_PAUSE: Duration = Duration::from_millis(250);

@@ -123,6 +123,12 @@ impl Roster {
             .count()
     }
 
+    /// How many lines of all containers are durable.
+    #[must_use]
+    pub fn written(&self) -> u64 {
+        self.lock().values().map(|entry| entry.books.written).sum()
+    }
+
     /// The containers for the status page.
     #[must_use]
     pub fn to_json(&self) -> Value {

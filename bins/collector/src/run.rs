@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path, sync::Arc, thread::JoinHandle, time::Duration};
 
 use anyhow::Context as _;
-use offsets::{AppendError, Appender, Ledger, Limits, Store};
+use offsets::{AppendError, Appender, Limits, Store};
 use rand::{SeedableRng as _, rngs::SmallRng};
 use service::{Failure, Telemetry, status::Health};
 use tokio::{
@@ -49,6 +49,14 @@ pub struct Opened {
     roster: Arc<Roster>,
     known: BTreeMap<String, Known>,
     gone: BTreeMap<String, u64>,
+}
+
+impl Opened {
+    /// What is known of the containers; filled while collecting.
+    #[must_use]
+    pub fn roster(&self) -> Arc<Roster> {
+        self.roster.clone()
+    }
 }
 
 /// Runs the collector until SIGTERM or SIGINT.
@@ -114,14 +122,6 @@ pub async fn open(config: &Config, metrics: &Metrics, health: &Health) -> anyhow
             opened => break opened.context("open the log")?,
         }
     };
-    let path = config.state.join(LEDGER);
-    let ledger = tokio::task::spawn_blocking(move || Ledger::open(path)).await;
-    let ledger = ledger
-        .context("open the ledger")?
-        .context("open the ledger")?;
-    if let Some(torn) = ledger.torn {
-        warn!(path = %torn.quarantine.display(), bytes = torn.len, "ledger's torn end set aside");
-    }
     let left = checkpoint::load(&store).await.context("read the state")?;
     let roster = Arc::new(Roster::new(&left.checkpoints));
     let mut known: BTreeMap<String, Known> = BTreeMap::new();
@@ -136,7 +136,7 @@ pub async fn open(config: &Config, metrics: &Metrics, health: &Health) -> anyhow
     }
     let committer = Committer::new(
         appender,
-        ledger.ledger,
+        config.state.join(LEDGER),
         left.gaps,
         &recovered,
         roster.clone(),

@@ -340,15 +340,13 @@ impl Archive {
             .fault
             .check(Step::Sync)
             .map_err(failed(&self.path))?;
-        let one_by_one = self.touched.len() <= SYNC_ONE_BY_ONE;
-        for &slot in &self.touched {
-            let epoch = &mut self.epochs[slot];
-            epoch
-                .sync(&self.root, one_by_one)
-                .map_err(failed(&self.path.join(epoch.key.to_string())))?;
+        if self.touched.len() > SYNC_ONE_BY_ONE {
+            return self.root.sync_file_system().map_err(failed(&self.path));
         }
-        if !one_by_one {
-            self.root.sync_file_system().map_err(failed(&self.path))?;
+        for &slot in &self.touched {
+            let epoch = &self.epochs[slot];
+            let path = self.path.join(epoch.key.worker()).join(epoch.key.stream());
+            epoch.sync(&self.root).map_err(failed(&path))?;
         }
         Ok(())
     }

@@ -34,14 +34,12 @@ impl Dir {
         )?))
     }
 
-    /// Opens a directory inside this one, made durably (0700) if it is not there.
+    /// Opens a directory inside this one, made (0700) if it is not there. It is durable after [`Dir::sync`].
     pub(crate) fn ensure(&self, name: &str) -> io::Result<Dir> {
         match rustix::fs::mkdirat(&self.0, name, Mode::RWXU) {
-            Ok(()) => self.sync()?,
-            Err(Errno::EXIST) => {}
-            Err(e) => return Err(e.into()),
+            Ok(()) | Err(Errno::EXIST) => self.open(name),
+            Err(e) => Err(e.into()),
         }
-        self.open(name)
     }
 
     /// Makes a file that must not exist yet (0600), for reading and writing.

@@ -328,13 +328,18 @@ impl Epoch {
         Ok(())
     }
 
-    /// Makes the bytes of the current window durable; `data` is false when a syncfs did that already.
-    pub(crate) fn sync(&mut self, root: &Dir, data: bool) -> io::Result<()> {
-        if data {
-            let open = self.open.as_ref().and_then(|open| open.file.as_ref());
-            for file in self.closing.iter().map(|c| &c.file).chain(open) {
-                file.sync_data()?;
-            }
+    /// Makes the bytes of the current window, and the names of its files, durable.
+    pub(crate) fn sync(&self, root: &Dir) -> io::Result<()> {
+        let open = self.open.as_ref().and_then(|open| open.file.as_ref());
+        for file in self.closing.iter().map(|c| &c.file).chain(open) {
+            file.sync_data()?;
+        }
+        if self.created.contains(&self.base) {
+            // The epoch's first segment: the directories above it may be new as well.
+            let worker = root.ensure(self.key.worker())?;
+            worker.ensure(self.key.stream())?.sync()?;
+            worker.sync()?;
+            root.sync()?;
         }
         if !self.created.is_empty() {
             self.dir(root)?.sync()?;

@@ -302,7 +302,7 @@ impl Recovery<'_> {
 fn missing(entry: &mut Entry, found: u64) -> Recovered {
     let indexed = entry.committed;
     entry.committed = found;
-    if found == entry.base {
+    if entry.segment.is_some_and(|(base, _)| base >= found) {
         entry.segment = None;
     }
     Recovered::Missing {

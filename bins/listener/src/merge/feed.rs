@@ -41,6 +41,8 @@ pub(crate) struct Source {
     pub(crate) form: Form,
     /// Its first offset.
     pub(crate) base: u64,
+    /// Where it stood when it was first told of.
+    pub(crate) stood: u64,
 }
 
 /// Committed bytes of an epoch.
@@ -82,7 +84,7 @@ impl Feed {
     /// Tells where an epoch stands at start.
     pub(crate) fn stands(&self, epoch: &Committed) {
         let Some(shared) = &self.0 else { return };
-        shared.state().advance(epoch, epoch.from);
+        shared.state().advance(epoch, epoch.to);
         shared.wake.notify_one();
     }
 
@@ -137,13 +139,15 @@ impl Shared {
 }
 
 impl State {
-    fn advance(&mut self, report: &Committed, base: u64) {
+    fn advance(&mut self, report: &Committed, stood: u64) {
         let stream = self.streams.entry(report.handle).or_insert_with(|| Stream {
             source: Arc::new(Source {
                 key: report.key.clone(),
                 epoch: report.epoch,
                 form: report.form,
-                base,
+                // Of a standing epoch that is its first offset, of a new one its first window's.
+                base: report.from,
+                stood,
             }),
             end: report.to,
         });

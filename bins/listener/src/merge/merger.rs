@@ -265,11 +265,11 @@ impl Merger {
             return at;
         }
         let key = (source.key.to_string(), source.epoch.to_string());
-        let at = self
-            .stored
-            .remove(&key)
-            .unwrap_or(source.base)
-            .max(source.base);
+        let stored = self.stored.remove(&key).unwrap_or(source.base);
+        if stored > source.stood {
+            tracing::error!(stream = %source.key, offset = source.stood, to = stored, "merged lines are gone from the archive");
+        }
+        let at = stored.clamp(source.base, source.stood);
         self.cursors.insert(Arc::clone(source), at);
         at
     }

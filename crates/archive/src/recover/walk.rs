@@ -47,7 +47,9 @@ impl Recovery<'_> {
         }
         let mut ledgered = None;
         loop {
-            let mut file = dir.open_file(&segment_name(base, entry.form), true)?;
+            let Some(mut file) = open_segment(dir, base, entry.form)? else {
+                return Ok(Walked::Short(end_below(dir, base, entry)?));
+            };
             let len = file.metadata()?.len();
             if base + len < end {
                 return Ok(Walked::Short(base + len));
@@ -82,10 +84,10 @@ impl Recovery<'_> {
             }
             base = end;
         }
-        dir.sync()?;
         if end == entry.committed && cut == 0 {
             return Ok(Walked::Agrees);
         }
+        dir.sync()?;
         Ok(Walked::Beyond { end, cut, facts })
     }
 
@@ -99,8 +101,11 @@ impl Recovery<'_> {
             .filter(|&base| base >= end && Some(base) != current)
             .collect();
         let held = match current {
-            Some(base) => base + segment_len(dir, base, entry.form)?,
             None => end,
+            Some(base) => match open_segment(dir, base, entry.form)? {
+                Some(file) => base + file.metadata()?.len(),
+                None => end_below(dir, base, entry)?,
+            },
         };
         if held < end {
             return Ok(Walked::Short(held));
@@ -142,7 +147,9 @@ impl Recovery<'_> {
     /// what is cut is nothing that was ever acknowledged.
     fn quarantine(&self, file: &mut File, entry: &Entry, offset: u64, from: u64) -> io::Result<()> {
         let mut copy = || {
-            let dir = Dir::root(self.data)?.ensure(QUARANTINE)?;
+            let root = Dir::root(self.data)?;
+            let dir = root.ensure(QUARANTINE)?;
+            root.sync()?;
             let (worker, stream) = (entry.key.worker(), entry.key.stream());
             let name = format!(
                 "{}.{worker}.{stream}.{}.{offset:020}",
@@ -191,10 +198,23 @@ pub(super) fn segment_len(dir: &Dir, base: u64, form: Form) -> io::Result<u64> {
 }
 
 fn has_segment(dir: &Dir, base: u64, form: Form) -> io::Result<bool> {
-    match dir.open_file(&segment_name(base, form), false) {
-        Ok(_) => Ok(true),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+    Ok(open_segment(dir, base, form)?.is_some())
+}
+
+fn open_segment(dir: &Dir, base: u64, form: Form) -> io::Result<Option<File>> {
+    match dir.open_file(&segment_name(base, form), true) {
+        Ok(file) => Ok(Some(file)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(e),
+    }
+}
+
+/// Where an epoch ends whose segment at `missing` is gone.
+fn end_below(dir: &Dir, missing: u64, entry: &Entry) -> io::Result<u64> {
+    let bases = bases(dir, entry.form)?;
+    match bases.into_iter().rfind(|&base| base < missing) {
+        Some(base) => Ok(base + segment_len(dir, base, entry.form)?),
+        None => Ok(entry.base),
     }
 }
 

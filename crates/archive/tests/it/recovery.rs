@@ -201,6 +201,26 @@ async fn goes_on_when_committed_bytes_are_gone() {
 }
 
 #[tokio::test]
+async fn goes_on_when_the_newest_segment_is_gone() {
+    let data = Data::new();
+    let mut archive = data.open(small()).await;
+    write(&mut archive, 0, 30).await;
+    drop(archive);
+    let segments = data.segments("a");
+    fs::remove_file(segments.last().unwrap()).unwrap();
+    let kept = count(&data.bytes("a"));
+    assert!(kept < 30);
+    let mut archive = data.open(small()).await;
+    assert!(
+        matches!(archive.recovered(), [Recovered::Missing { .. }]),
+        "{:?}",
+        archive.recovered()
+    );
+    write(&mut archive, kept, 40).await;
+    assert_eq!(read(&data, &standing(&archive, "a"), 0), frames(0, 40));
+}
+
+#[tokio::test]
 async fn a_log_epoch_is_cut_to_the_index() {
     let data = Data::new();
     let key = StreamKey::new("a", "decky").unwrap();

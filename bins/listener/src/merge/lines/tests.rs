@@ -15,6 +15,7 @@ fn merge(messages: &[&[u8]]) -> (Vec<u8>, Vec<serde_json::Value>, Written) {
         epoch,
         form: Form::Frames,
         base: 0,
+        stood: 0,
     };
     let (mut log, mut json) = (Vec::new(), Vec::new());
     let written = write(

@@ -48,7 +48,8 @@ pub fn accepts(line: &[u8]) -> bool {
 /// information separators.
 #[inline]
 const fn is_blank(octet: u8) -> bool {
-    matches!(octet, b' ' | 0x09..=0x0D | 0x1C..=0x1F)
+    const BLANKS: u64 = 1 << b' ' | 0x1F << 0x09 | 0xF << 0x1C;
+    octet <= b' ' && BLANKS >> octet & 1 != 0
 }
 
 fn trim_start(mut text: &[u8]) -> &[u8] {

@@ -154,7 +154,7 @@ impl Sink for Fast<'_> {
         while from < text.len() {
             let (word, len) = swar::load(text, from);
             room[to..to + 8].copy_from_slice(&word.to_le_bytes());
-            let mut found = swar::exactly(word, b'"') | swar::exactly(word, b'\\');
+            let mut found = swar::either(word, b'"', b'\\');
             // What stands from the special octet on moves up by one to let a backslash in. Where
             // the next word goes depends on a count only, so the processor needs not wait.
             while found != 0 {

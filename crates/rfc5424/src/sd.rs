@@ -173,7 +173,7 @@ fn quote_or_backslash(buf: &[u8], mut at: usize) -> Option<usize> {
             break;
         };
         let word = u64::from_le_bytes(*chunk);
-        let found = swar::equal(word, b'"') | swar::equal(word, b'\\');
+        let found = swar::either(word, b'"', b'\\');
         if found != 0 {
             return Some(at + swar::lowest(found));
         }

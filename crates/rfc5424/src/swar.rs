@@ -1,7 +1,7 @@
 //! Eight octets at a time in a plain `u64`: finding octets in short texts without a call.
 //!
 //! The tests on words give the high bit of each octet that matches. They are exact up to the
-//! lowest match; above it a carry may show octets that do not match, but for [`exactly`].
+//! lowest match; above it a carry may show octets that do not match, but for [`either`].
 
 const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGHS: u64 = 0x8080_8080_8080_8080;
@@ -43,11 +43,14 @@ pub(crate) const fn equal(word: u64, octet: u8) -> u64 {
     zero.wrapping_sub(ONES) & !zero & HIGHS
 }
 
-/// Octets that equal `octet`, exact in all eight.
+/// Octets that equal one of the two, which are ASCII; exact in all eight.
 #[inline(always)]
-pub(crate) const fn exactly(word: u64, octet: u8) -> u64 {
-    let zero = word ^ (ONES * octet as u64);
-    !(((zero & !HIGHS) + !HIGHS) | zero) & HIGHS
+pub(crate) const fn either(word: u64, one: u8, other: u8) -> u64 {
+    let low = word & !HIGHS;
+    // Each sum sets the high bit of every octet that differs, and carries into no other.
+    let differs_from_one = (low ^ (ONES * one as u64)) + !HIGHS;
+    let differs_from_other = (low ^ (ONES * other as u64)) + !HIGHS;
+    !((differs_from_one & differs_from_other) | word) & HIGHS
 }
 
 /// Octets below `limit`, which is at most 128.

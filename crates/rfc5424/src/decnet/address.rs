@@ -1,6 +1,6 @@
 //! Who it was: addresses in parameters and in prose.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::Ipv6Addr;
 
 use super::is_blank;
 
@@ -186,8 +186,27 @@ fn ip(text: &[u8]) -> Option<&[u8]> {
     if memchr::memchr(b':', text).is_some() {
         return ipv6(text);
     }
-    let legal = std::str::from_utf8(text).ok()?.parse::<Ipv4Addr>().is_ok();
-    legal.then_some(text)
+    is_ipv4(text).then_some(text)
+}
+
+/// Four numbers up to 255 in decimal, without leading zeros.
+fn is_ipv4(text: &[u8]) -> bool {
+    const NONE: u32 = 1000;
+    let (mut group, mut dots) = (NONE, 0);
+    for octet in text {
+        match octet {
+            b'.' if group < 256 && dots < 3 => {
+                group = NONE;
+                dots += 1;
+            }
+            b'0'..=b'9' if group == NONE => group = u32::from(octet - b'0'),
+            b'0'..=b'9' if (1..26).contains(&group) => {
+                group = group * 10 + u32::from(octet - b'0');
+            }
+            _ => return false,
+        }
+    }
+    group < 256 && dots == 3
 }
 
 /// An IPv6 address. Its zone names an interface of the host that saw it, so it is left out.
@@ -209,3 +228,6 @@ fn is_word(octet: u8) -> bool {
 
 /// Longer than any address with zone, brackets and port: 45 + 1 + 15 + 3 + 5.
 const LONGEST: usize = 72;
+
+#[cfg(test)]
+mod tests;

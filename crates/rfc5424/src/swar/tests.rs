@@ -35,11 +35,11 @@ proptest! {
     }
 
     #[test]
-    fn exactly_is_exact(text in proptest::array::uniform8(prop_oneof![Just(b'"'), Just(b'#'), Just(b'!'), Just(0xA2), any::<u8>()])) {
-        let word = u64::from_le_bytes(text);
+    fn either_is_exact(text in proptest::array::uniform8(prop_oneof![Just(b'"'), Just(b'#'), Just(b'!'), Just(b'\\'), Just(0xA2), Just(0xDC), any::<u8>()])) {
+        let found = either(u64::from_le_bytes(text), b'"', b'\\');
         for (index, octet) in text.iter().enumerate() {
-            let bit = exactly(word, b'"') >> (8 * index) & 0xFF;
-            prop_assert_eq!(bit, if *octet == b'"' { 0x80 } else { 0 });
+            let bit = found >> (8 * index) & 0xFF;
+            prop_assert_eq!(bit, if matches!(octet, b'"' | b'\\') { 0x80 } else { 0 });
         }
     }
 

@@ -79,21 +79,20 @@ impl Civil {
     /// Fraction and zone after the seconds.
     #[inline]
     fn with_tail(self, tail: &[u8]) -> Option<Self> {
+        // Six digits are what Python and rsyslog write.
+        if let Some((nanos, zone)) = six_digits(tail) {
+            return Self { nanos, ..self }.at_offset(zone);
+        }
         let digits = match tail.first() {
             Some(b'.' | b',') => {
-                1 + tail[1..]
-                    .iter()
-                    .take_while(|octet| octet.is_ascii_digit())
-                    .count()
+                let digits = tail[1..].iter().take_while(|octet| octet.is_ascii_digit());
+                1 + digits.count()
             }
             _ => 0,
         };
         let (fraction, zone) = tail.split_at(digits);
-        Self {
-            nanos: fraction_nanos(fraction)?,
-            ..self
-        }
-        .at_offset(zone)
+        let nanos = fraction_nanos(fraction)?;
+        Self { nanos, ..self }.at_offset(zone)
     }
 
     /// The moment in UTC, given its zone's text.
@@ -290,6 +289,16 @@ fn fraction_nanos(text: &[u8]) -> Option<u32> {
         unit /= 10;
     }
     Some(nanos)
+}
+
+/// `.` and exactly six digits as nanoseconds, and what follows.
+#[inline]
+fn six_digits(text: &[u8]) -> Option<(u32, &[u8])> {
+    let after = text.strip_prefix(b".")?;
+    let micros = pair(after, 0)? * 10_000 + pair(after, 2)? * 100 + pair(after, 4)?;
+    let rest = &after[6..];
+    let ends = !rest.first().is_some_and(u8::is_ascii_digit);
+    ends.then_some((micros * 1000, rest))
 }
 
 /// Two digits.

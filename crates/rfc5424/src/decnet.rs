@@ -1,8 +1,15 @@
 //! What DECNET's services print: taken leniently, and made into a record.
 //!
 //! The rules are those of the pipeline that this one replaces, so that its readers see the same
-//! `.json`; where it was wrong (values with `]`, IPv6, offsets, stamps that are none) this is
-//! right. `docs/decisions` and the golden test name every difference.
+//! `.json`. Where it was wrong, this is right; `tests/data/decnet_differs.json` lists the golden
+//! rows concerned, and these are the reasons:
+//!
+//! - a value ends at its quote, whatever `]` or escape it holds, and an element at its own `]`;
+//!   text behind STRUCTURED-DATA is text, even if it looks like an element;
+//! - an address is IPv4 or IPv6, with a port or without; what is neither (an empty value, a name,
+//!   a word) does not end the search for one;
+//! - an offset is converted to UTC, and a stamp that is none becomes the caller's time;
+//! - a BOM is no part of the text.
 
 mod address;
 mod params;

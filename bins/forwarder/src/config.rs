@@ -119,9 +119,7 @@ impl Config {
     /// # Errors
     /// Every problem at once.
     pub fn load(file: &Path, environment: &Environment) -> Result<(Self, Source), Problems> {
-        let (raw, source) = service::config::load(file)?;
-        let config = Self::check(raw, &source, environment)?;
-        Ok((config, source))
+        service::config::load_checked(file, |raw, source| Self::check(raw, source, environment))
     }
 
     fn check(mut raw: Raw, source: &Source, environment: &Environment) -> Result<Self, Problems> {

@@ -314,9 +314,10 @@ impl Follower {
             let is = last.check(now).map_err(TailError::unreadable(path))?;
             if is == Identity::Other {
                 self.estrange(self.chain.len() - 1, now)?;
-            } else if live {
+            } else if live && !last.unproven() {
                 return Ok(false);
             }
+            // What stood in an empty file for a moment may have been copied away: a new name would say so.
         }
         if there.is_none() && self.chain.is_empty() {
             return Ok(false);

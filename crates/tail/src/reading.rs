@@ -41,7 +41,10 @@ impl Follower {
                 self.settle(now)?;
                 at = 0;
                 continue;
-            } else if std::mem::take(&mut entry.fresh) && self.settle(now)? {
+            } else if entry.fresh {
+                // Either way the places in the chain may have changed.
+                self.settle(now)?;
+                self.chain.iter_mut().for_each(|entry| entry.fresh = false);
                 at = 0;
                 continue;
             } else {
@@ -149,6 +152,7 @@ impl Follower {
                 Err(_) if !source.is_plain() => {
                     entry.size = entry.size.max(entry.sent + buf.len() as u64);
                     entry.lost = Some(Cause::Unreadable);
+                    buf.clear();
                     return Ok(Read::Nothing);
                 }
                 Err(error) => return Err(TailError::unreadable(&source.path)(error)),

@@ -257,6 +257,7 @@ impl Model {
         let other = self.path.with_file_name("restored");
         fs::copy(&self.path, &other).unwrap();
         fs::rename(&other, &self.path).unwrap();
+        self.looked = false;
         self.say(format!("replace #{live}"));
     }
 
@@ -320,13 +321,13 @@ impl Model {
 
     // What the follower and the far end do.
 
+    /// What the far end has of it: the longest that it begins with, since a first empty line is common.
     fn far_of(&self, written: usize) -> Option<&Held> {
         let bytes = &self.written[written].bytes;
-        self.far.values().find(|held| {
-            !held.bytes.is_empty()
-                && bytes.starts_with(&held.bytes[..held.bytes.len().min(bytes.len())])
-                && unique(&held.bytes, bytes)
-        })
+        self.far
+            .values()
+            .filter(|held| bytes.starts_with(&held.bytes))
+            .max_by_key(|held| held.bytes.len())
     }
 
     fn store(&mut self) {
@@ -501,12 +502,6 @@ impl Model {
             ),
         }
     }
-}
-
-/// The far end's bytes are this incarnation's, not those of one that begins alike: all lines have numbers, but a first
-/// empty line is common.
-fn unique(held: &[u8], written: &[u8]) -> bool {
-    held.len() <= written.len() && held.iter().any(|byte| byte.is_ascii_digit()) || held == written
 }
 
 /// What is stored passes through JSON in real life. Here it is enough that it is a value.

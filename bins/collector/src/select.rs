@@ -218,6 +218,7 @@ impl Facts {
             tty: self.tty,
             log_driver: self.driver.clone(),
             log_path: self.log_path.clone(),
+            rotates: self.rotates,
             started_ns: self.started_ns,
         }
     }

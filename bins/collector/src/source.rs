@@ -32,6 +32,8 @@ pub struct Container {
     pub log_driver: String,
     /// `LogPath`; absent when the driver keeps no file that Docker tells of.
     pub log_path: Option<PathBuf>,
+    /// The driver is told to rotate (`max-size`).
+    pub rotates: bool,
     /// `State.StartedAt` in unix nanoseconds, 0 if it never ran.
     pub started_ns: i64,
 }
@@ -45,6 +47,12 @@ pub struct Cursor {
     /// The last line taken of stderr.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stderr: Option<Taken>,
+    /// Which of the two was the very last.
+    #[serde(default)]
+    pub last: Last,
+    /// Whether a line of stdout, of stderr had begun that is not among those taken.
+    #[serde(default)]
+    pub held: [bool; 2],
     /// Where the `file` reader goes on; absent from the `api` reader's cursors.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<Place>,
@@ -66,6 +74,17 @@ impl Cursor {
             Stream::Stderr => &mut self.stderr,
         }
     }
+}
+
+/// The stream of the last line taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Last {
+    /// Standard output, or no line was taken at all.
+    #[default]
+    Stdout,
+    /// Standard error.
+    Stderr,
 }
 
 /// The last line taken of a stream, told by its content: the order of stamps decides nothing, clocks step.
@@ -150,6 +169,7 @@ pub struct Batch {
 
 /// What readers say to the one who writes.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "almost all of them are batches")]
 pub enum Event {
     /// Lines, gaps, or the end.
     Batch(Batch),

@@ -114,7 +114,7 @@ pub struct Frames {
     /// Octets of a too long payload still to be passed over.
     skip: u64,
     oversized: u64,
-    /// Payloads so far: stands for the position of a file.
+    /// Frames so far: stands for the position of a file.
     pos: u64,
 }
 
@@ -176,6 +176,21 @@ impl Frames {
         }
     }
 
+    /// Counts the frames so far, unwanted ones included.
+    pub fn entries(&self) -> u64 {
+        self.pos
+    }
+
+    /// Tells whether a line of this stream has begun that is not handed out yet.
+    pub fn holds(&self, stream: Stream) -> bool {
+        self.join.holds(stream)
+    }
+
+    /// Tells whether the stream stands inside a frame.
+    pub fn inside(&self) -> bool {
+        !self.held.is_empty() || self.skip > 0
+    }
+
     /// Counts the frames over the limit.
     pub fn oversized(&self) -> u64 {
         self.oversized
@@ -206,6 +221,7 @@ impl Frames {
             && let Some((frame, len)) = decode(input, self.max_frame)?
         {
             input = &input[len..];
+            self.pos += 1;
             match frame {
                 Frame::TooLong(len) => {
                     self.oversized += 1;
@@ -223,7 +239,6 @@ impl Frames {
         if content.is_empty() && time_ns.is_none() {
             return;
         }
-        self.pos += 1;
         // One entry a frame is what Docker does; nothing promises it.
         loop {
             let len = memchr(b'\n', content).map_or(content.len(), |lf| lf + 1);

@@ -66,6 +66,16 @@ impl Tty {
         self.join.finish(out);
     }
 
+    /// Counts the pieces so far.
+    pub fn entries(&self) -> u64 {
+        self.pos
+    }
+
+    /// Tells whether a line has begun that is not handed out yet.
+    pub fn holds(&self, stream: Stream) -> bool {
+        self.join.holds(stream) || (stream == Stream::Stdout && !self.stamp.is_empty())
+    }
+
     fn run(&mut self, out: &mut Lines, over: bool) {
         let held = std::mem::take(&mut self.held);
         let mut at = 0;

@@ -1,10 +1,29 @@
 //! The `api` reader: one container through `GET /containers/ID/logs`.
+//!
+//! Two kinds of request. A *snapshot* (`follow=0`) reads the stored log up to now; dockerd holds its files open for
+//! that, so that it is complete. A *follower* (`follow=1`) waits for more, but a dockerd that rotates faster than it
+//! sends skips whole files and repeats others without a word. So everything is caught up by snapshots, and the
+//! follower is left for a snapshot as soon as it falls behind or its stamps go back. Both are asked for the newest N
+//! entries only (`tail`), as many as it takes to find the last line taken again; `since` is not used: it would read
+//! the whole log, and after a clock was set back it would leave out what is new.
 
-use std::{io, path::PathBuf, sync::Arc};
+mod http;
+mod sieve;
 
-use tokio::sync::mpsc;
+use std::{
+    io,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
 
-use super::{Container, Cursor, Event, Pool};
+use bytes::Bytes;
+use docker_demux::{Frames, Lines, Options, Stream, Tty};
+use tokio::{sync::mpsc, time::timeout};
+
+use super::{Batch, Cause, Container, Cursor, Event, Gap, Lease, Pool, taken};
+use http::Answer;
+use sieve::Sieve;
 
 /// Where the Docker daemon listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +39,7 @@ pub enum Endpoint {
 #[non_exhaustive]
 pub enum ApiError {
     /// The daemon could not be reached or the stream was cut.
-    #[error("docker api")]
+    #[error("docker api: {0}")]
     Io(#[from] io::Error),
     /// The daemon answered with another status than 200.
     #[error("docker api answers {status}: {message}")]
@@ -38,14 +57,57 @@ pub enum ApiError {
     Closed,
 }
 
-/// Follows one container until its stream ends. Dropping the future stops it; nothing is lost by that.
+/// Entries of the first snapshot; the next asks for eight times as many.
+const TAIL: u64 = 64;
+
+/// More entries than this are asked for as "all".
+const MAX_TAIL: u64 = 1 << 24;
+
+/// A snapshot with fewer new lines ends the catching up.
+const FEW: u64 = 512;
+
+/// Entries before the live edge that a follower begins with: what may have come since the last snapshot.
+const FOLLOW_TAIL: u64 = 2048;
+
+/// Octets without a pause after which a follower of a rotating log counts as behind. Well under the size of any file.
+const LAG: u64 = 256 << 10;
+
+/// A wait this long for more means that everything was read.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// A follower that has not shown the last line taken gives nothing for this long: it will not come.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// A snapshot without any octet for this long is broken off.
+const STALLED: Duration = Duration::from_secs(60);
+
+/// Octets of a batch.
+const BATCH: usize = 256 << 10;
+
+/// Followers in a row that did not show the last line taken, before the reader gives up.
+const MAX_MISSES: u32 = 8;
+
+/// How often, and how far apart, a container is looked at whose stream has ended.
+const LOOKS: u32 = 20;
+const LOOK: Duration = Duration::from_millis(50);
+
+/// A follower whose last line is not older than this is not behind, whatever it had to read.
+const CURRENT_NS: u64 = 10_000_000;
+
+/// How often a reader takes stamps that go back in its stride; then it is started again, with a pause.
+const MAX_BACKS: u32 = 64;
+
+/// Octets of an inspect answer.
+const MAX_INSPECT: usize = 4 << 20;
+
+/// Follows one container until its output is over. Dropping the future stops it; nothing is lost by that.
 ///
-/// `Ok` means that the daemon ended the stream (the container stopped, or the daemon is going down): the last batch
-/// had `end` set, and the last line was handed out even without LF.
+/// `Ok` means that the container has stopped and everything was handed out, the last line even without LF: the last
+/// batch had `end` set.
 ///
 /// # Errors
 ///
-/// See [`ApiError`].
+/// See [`ApiError`]. A stream that ends while the container runs on is one: the daemon is going down.
 pub async fn run(
     endpoint: &Endpoint,
     container: Arc<Container>,
@@ -54,6 +116,461 @@ pub async fn run(
     events: mpsc::Sender<Event>,
     pool: Pool,
 ) -> Result<(), ApiError> {
-    let _ = (endpoint, container, cursor, stderr, events, pool);
-    Err(ApiError::Closed)
+    let cursor = cursor.unwrap_or_default();
+    let fresh = Stream::ALL
+        .iter()
+        .all(|stream| cursor.taken(*stream).is_none());
+    let mut reader = Reader {
+        endpoint,
+        options: Options {
+            tty: container.tty,
+            stderr,
+            local: container.log_driver == "local",
+        },
+        rotates: container.rotates || container.log_driver == "local",
+        container,
+        newest: Stream::ALL.map(|stream| cursor.taken(stream).map(|taken| taken.stamp)),
+        from_start: fresh,
+        gap: (fresh && cursor.place.is_some()).then_some(Cause::RotatedAway),
+        cursor,
+        tail: TAIL,
+        events,
+        pool,
+    };
+    let (mut misses, mut backs) = (0, 0);
+    loop {
+        let before = reader.cursor.clone();
+        let entries = reader.catch_up().await?;
+        match reader.follow(entries).await? {
+            Followed::Over => return Ok(()),
+            Followed::Missed if reader.cursor == before => misses += 1,
+            Followed::Missed | Followed::Behind => misses = 0,
+            Followed::Back => backs += 1,
+        }
+        if backs > MAX_BACKS {
+            return Err(ApiError::Stream(
+                "time stamps go back again and again".to_owned(),
+            ));
+        }
+        if misses >= MAX_MISSES {
+            return Err(ApiError::Stream(
+                "the last line taken is shown and not shown".to_owned(),
+            ));
+        }
+    }
 }
+
+struct Reader<'a> {
+    endpoint: &'a Endpoint,
+    container: Arc<Container>,
+    options: Options,
+    rotates: bool,
+    cursor: Cursor,
+    /// Stamp of the last line of each stream.
+    newest: [Option<i64>; 2],
+    /// Nothing was taken of what is there: all of it is new.
+    from_start: bool,
+    /// Lines are missing before the next one.
+    gap: Option<Cause>,
+    /// Entries to ask for in the next snapshot.
+    tail: u64,
+    events: mpsc::Sender<Event>,
+    pool: Pool,
+}
+
+/// How following ended.
+enum Followed {
+    /// The container has stopped and was read to its end.
+    Over,
+    /// Lines may be skipped: catch up by snapshots.
+    Behind,
+    /// The stamps of a stream went back.
+    Back,
+    /// The last line taken was not in it.
+    Missed,
+}
+
+/// A log stream being decoded.
+struct Reading {
+    answer: Answer,
+    decoder: Decoder,
+    sieve: Sieve,
+    oversized: u64,
+}
+
+enum Decoder {
+    Frames(Box<Frames>),
+    Tty(Box<Tty>),
+}
+
+impl Reader<'_> {
+    /// Reads snapshots until there is little left; tells how many entries the log holds, if the last one saw all.
+    async fn catch_up(&mut self) -> Result<Option<u64>, ApiError> {
+        let mut whole = false;
+        loop {
+            let tail = (!self.from_start && !whole && self.tail <= MAX_TAIL).then_some(self.tail);
+            let snapshot = self.snapshot(tail, whole).await?;
+            // One less than asked for may be an unfinished one.
+            let all = tail.is_none_or(|tail| snapshot.entries + 1 < tail);
+            if snapshot.found {
+                self.from_start &= snapshot.lines == 0;
+                if snapshot.lines < FEW {
+                    self.tail = TAIL;
+                    return Ok(all.then_some(snapshot.entries));
+                }
+            } else if !all {
+                self.tail *= 8;
+            } else if !whole {
+                whole = true;
+            } else {
+                // The whole log was read and what was taken last is not in it: all of it is newer.
+                self.gap = Some(Cause::RotatedAway);
+                self.from_start = true;
+                whole = false;
+            }
+        }
+    }
+
+    async fn snapshot(&mut self, tail: Option<u64>, whole: bool) -> Result<Snapshot, ApiError> {
+        let mut reading = self.open(false, tail, whole).await?;
+        let mut lines = 0;
+        let mut over = false;
+        while !over {
+            let late = |_| {
+                io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    "the daemon stopped in the middle of a log",
+                )
+            };
+            let first = timeout(STALLED, reading.answer.next())
+                .await
+                .map_err(late)??;
+            over = first.is_none();
+            let mut lease = self.pool.take().await;
+            over |= reading.take(first, &mut lease)?.over;
+            lines += lease.len() as u64;
+            self.hand_over(lease, &mut reading, false).await?;
+        }
+        if reading.decoder.cut() {
+            return Err(ApiError::Stream("it ends inside a frame".to_owned()));
+        }
+        Ok(Snapshot {
+            found: reading.sieve.passed(),
+            lines,
+            entries: reading.decoder.entries(),
+        })
+    }
+
+    async fn follow(&mut self, entries: Option<u64>) -> Result<Followed, ApiError> {
+        let tail = (!self.from_start).then_some(FOLLOW_TAIL);
+        let whole = entries.is_some_and(|entries| entries < FOLLOW_TAIL / 2);
+        let mut reading = self.open(true, tail, whole).await?;
+        let mut behind = 0;
+        loop {
+            let asked = Instant::now();
+            let first = match reading.answer.ready() {
+                Some(first) => first?,
+                None if reading.sieve.passed() => reading.answer.next().await?,
+                None => match timeout(IDLE, reading.answer.next()).await {
+                    Ok(first) => first?,
+                    Err(_) => return Ok(Followed::Missed),
+                },
+            };
+            if asked.elapsed() >= PAUSE {
+                behind = 0;
+            }
+            let over = first.is_none();
+            let mut lease = self.pool.take().await;
+            let passed = reading.sieve.passed();
+            let taken = reading.take(first, &mut lease)?;
+            behind = if passed { behind + taken.octets } else { 0 };
+            if over || taken.over {
+                return self.ended(reading, lease).await;
+            }
+            let straight = self.straighten(&mut lease);
+            self.from_start &= lease.is_empty();
+            let current = lease.index.last().is_some_and(|line| fresh(line.time_ns));
+            if current {
+                behind = 0;
+            }
+            self.hand_over(lease, &mut reading, false).await?;
+            if !reading.sieve.passed() && reading.decoder.entries() > FOLLOW_TAIL {
+                return Ok(Followed::Missed);
+            }
+            if !straight {
+                return Ok(Followed::Back);
+            }
+            if self.rotates && behind > LAG {
+                return Ok(Followed::Behind);
+            }
+        }
+    }
+
+    /// The daemon has ended a follower's stream in good order.
+    async fn ended(
+        &mut self,
+        mut reading: Reading,
+        mut lease: Lease,
+    ) -> Result<Followed, ApiError> {
+        if reading.decoder.cut() {
+            return Err(ApiError::Stream("it ends inside a frame".to_owned()));
+        }
+        if !reading.sieve.passed() {
+            return Ok(Followed::Missed);
+        }
+        if self.runs_on().await? {
+            // A line that has begun may go on when the daemon is back.
+            self.straighten(&mut lease);
+            self.hand_over(lease, &mut reading, false).await?;
+            return Err(ApiError::Stream(
+                "it ends, the container does not".to_owned(),
+            ));
+        }
+        reading.finish(&mut lease);
+        if !self.straighten(&mut lease) {
+            self.hand_over(lease, &mut reading, false).await?;
+            return Ok(Followed::Back);
+        }
+        self.hand_over(lease, &mut reading, true).await?;
+        Ok(Followed::Over)
+    }
+
+    async fn open(
+        &self,
+        follow: bool,
+        tail: Option<u64>,
+        whole: bool,
+    ) -> Result<Reading, ApiError> {
+        let tail = tail.map_or("all".to_owned(), |tail| tail.to_string());
+        // Both streams always: `tail` counts the entries of both.
+        let path = format!(
+            "/containers/{}/logs?follow={}&stdout=1&stderr=1&timestamps=1&tail={tail}",
+            self.container.id,
+            u8::from(follow)
+        );
+        // Podman sends no head before there is output to follow.
+        let answer = http::get(self.endpoint, &path, (!follow).then_some(STALLED)).await?;
+        let decoder = if self.options.tty {
+            Decoder::Tty(Box::new(Tty::new(self.options)))
+        } else {
+            Decoder::Frames(Box::new(Frames::new(self.options)))
+        };
+        let sieve = if self.from_start {
+            Sieve::open(&self.cursor)
+        } else {
+            Sieve::new(&self.cursor, whole)
+        };
+        Ok(Reading {
+            answer,
+            decoder,
+            sieve,
+            oversized: 0,
+        })
+    }
+
+    /// Whether the container runs on after its stream has ended. Docker closes the log first and notes the end then.
+    async fn runs_on(&self) -> Result<bool, ApiError> {
+        for _ in 0..LOOKS {
+            if !self.runs().await? {
+                return Ok(false);
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(true)
+    }
+
+    async fn runs(&self) -> Result<bool, ApiError> {
+        let path = format!("/containers/{}/json", self.container.id);
+        let mut answer = match http::get(self.endpoint, &path, Some(STALLED)).await {
+            Ok(answer) => answer,
+            Err(ApiError::Status { status: 404, .. }) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        let late = |_| io::Error::new(io::ErrorKind::TimedOut, "inspecting took too long");
+        let text = timeout(STALLED, answer.whole(MAX_INSPECT))
+            .await
+            .map_err(late)??;
+        let inspect: serde_json::Value = serde_json::from_slice(&text)
+            .map_err(|error| ApiError::Stream(format!("inspect: {error}")))?;
+        Ok(inspect["State"]["Running"].as_bool().unwrap_or(true))
+    }
+
+    /// Cuts a follower's lines where the stamps of a stream go back: dockerd may be repeating a file. False if so.
+    fn straighten(&self, lines: &mut Lines) -> bool {
+        let mut newest = self.newest;
+        let back = lines.index.iter().position(|line| {
+            let newest = &mut newest[line.stream.index()];
+            let back = newest.is_some_and(|newest| line.time_ns < newest);
+            *newest = Some(line.time_ns);
+            back
+        });
+        if let Some(at) = back {
+            lines.index.truncate(at);
+        }
+        back.is_none()
+    }
+
+    /// Sends a batch, if there is anything to tell.
+    async fn hand_over(
+        &mut self,
+        lines: Lease,
+        reading: &mut Reading,
+        end: bool,
+    ) -> Result<(), ApiError> {
+        let corrupt = reading.oversized();
+        if lines.is_empty() && corrupt == 0 && !end {
+            return Ok(());
+        }
+        let gap = self.gap.take().map(|cause| Gap {
+            stream: None,
+            from_ns: self.newest.into_iter().flatten().max(),
+            to_ns: lines.index.first().map(|line| line.time_ns),
+            bytes: None,
+            cause,
+        });
+        for line in &lines.index {
+            self.newest[line.stream.index()] = Some(line.time_ns);
+        }
+        taken::advance(&mut self.cursor, &lines);
+        self.cursor.held = Stream::ALL.map(|stream| reading.decoder.holds(stream));
+        self.cursor.place = None;
+        let (container, cursor) = (self.container.clone(), self.cursor.clone());
+        let batch = Batch {
+            container,
+            lines,
+            cursor,
+            gaps: gap.into_iter().collect(),
+            corrupt,
+            end,
+        };
+        self.events
+            .send(Event::Batch(batch))
+            .await
+            .map_err(|_| ApiError::Closed)
+    }
+}
+
+/// Whether a stamp is of this very moment.
+fn fresh(time_ns: i64) -> bool {
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |now| now.as_nanos());
+    i64::try_from(now).is_ok_and(|now| now.abs_diff(time_ns) < CURRENT_NS)
+}
+
+/// What a snapshot gave.
+struct Snapshot {
+    /// The last line taken was in it.
+    found: bool,
+    /// New lines.
+    lines: u64,
+    /// Entries altogether.
+    entries: u64,
+}
+
+/// What was taken from a stream at once.
+struct Octets {
+    octets: u64,
+    over: bool,
+}
+
+impl Reading {
+    /// Decodes a piece of the body, and what is there already behind it, up to a batch.
+    fn take(&mut self, first: Option<Bytes>, lines: &mut Lines) -> Result<Octets, ApiError> {
+        let mut taken = Octets {
+            octets: 0,
+            over: false,
+        };
+        let mut next = first;
+        while let Some(octets) = next.take() {
+            self.decoder.push(&octets, lines)?;
+            taken.octets += octets.len() as u64;
+            if taken.octets as usize >= BATCH {
+                break;
+            }
+            next = match self.answer.ready() {
+                Some(more) => {
+                    let more = more?;
+                    taken.over = more.is_none();
+                    more
+                }
+                None => None,
+            };
+        }
+        self.sift(lines, 0);
+        Ok(taken)
+    }
+
+    /// Hands out what has no LF.
+    fn finish(&mut self, lines: &mut Lines) {
+        let from = lines.len();
+        match &mut self.decoder {
+            // Whether a frame was cut was asked before.
+            Decoder::Frames(frames) => drop(frames.finish(lines)),
+            Decoder::Tty(tty) => tty.finish(lines),
+        }
+        self.sift(lines, from);
+    }
+
+    /// Drops the lines that were taken before, among those from `from` on.
+    fn sift(&mut self, lines: &mut Lines, from: usize) {
+        let Lines { bytes, index } = lines;
+        let mut at = 0;
+        index.retain(|line| {
+            at += 1;
+            at <= from || self.sieve.keep(line, &bytes[line.start..line.end])
+        });
+    }
+
+    /// Counts the frames over the limit since it was asked last, as far as they are new.
+    fn oversized(&mut self) -> u64 {
+        if !self.sieve.passed() {
+            return 0;
+        }
+        let total = self.decoder.oversized();
+        total - std::mem::replace(&mut self.oversized, total)
+    }
+}
+
+impl Decoder {
+    fn push(&mut self, octets: &[u8], lines: &mut Lines) -> Result<(), ApiError> {
+        match self {
+            Self::Frames(frames) => frames
+                .push(octets, lines)
+                .map_err(|error| ApiError::Stream(error.to_string())),
+            Self::Tty(tty) => {
+                tty.push(octets, lines);
+                Ok(())
+            }
+        }
+    }
+
+    fn entries(&self) -> u64 {
+        match self {
+            Self::Frames(frames) => frames.entries(),
+            Self::Tty(tty) => tty.entries(),
+        }
+    }
+
+    fn holds(&self, stream: Stream) -> bool {
+        match self {
+            Self::Frames(frames) => frames.holds(stream),
+            Self::Tty(tty) => tty.holds(stream),
+        }
+    }
+
+    fn oversized(&self) -> u64 {
+        match self {
+            Self::Frames(frames) => frames.oversized(),
+            Self::Tty(_) => 0,
+        }
+    }
+
+    /// Whether the stream stands inside a frame.
+    fn cut(&self) -> bool {
+        matches!(self, Self::Frames(frames) if frames.inside())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 
 use docker_demux::{Line, Lines, Stream};
 
-use super::{Cursor, Taken};
+use super::{Cursor, Last, Taken};
 
 /// Gives the first 64 bits of BLAKE3.
 pub(super) fn hash(octets: &[u8]) -> u64 {
@@ -16,6 +16,11 @@ pub(super) fn hash(octets: &[u8]) -> u64 {
 
 /// Moves the cursor behind the lines.
 pub(super) fn advance(cursor: &mut Cursor, lines: &Lines) {
+    match lines.index.last().map(|line| line.stream) {
+        Some(Stream::Stdout) => cursor.last = Last::Stdout,
+        Some(Stream::Stderr) => cursor.last = Last::Stderr,
+        None => {}
+    }
     for stream in Stream::ALL {
         let mut of_stream = lines
             .index

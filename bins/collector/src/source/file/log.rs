@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use docker_demux::{JsonFile, Lines, Options};
+use docker_demux::{JsonFile, Lines, Options, Stream};
 
 use super::{
     input::{Fill, Input, LogFile},
@@ -221,6 +221,7 @@ impl Log {
     /// Takes what a batch needs besides its lines: the cursor behind them, the gaps before them, the entries skipped.
     pub(super) fn account(&mut self, lines: &Lines) -> io::Result<(Cursor, Vec<Gap>, u64)> {
         taken::advance(&mut self.cursor, lines);
+        self.cursor.held = Stream::ALL.map(|stream| self.decoder.holds(stream));
         self.place()?;
         for gap in &mut self.gaps {
             gap.to_ns = lines.index.first().map(|line| line.time_ns);

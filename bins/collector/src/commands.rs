@@ -11,7 +11,7 @@ use service::{Failure, out::Out};
 use crate::{
     args::{Cli, Command, GapsArgs, ParseArgs},
     config::{Config, read_names},
-    docker::Docker,
+    docker::{Docker, Inspected},
     gap,
     parse::parse,
     select::{Choice, Rules, own_id},
@@ -84,12 +84,15 @@ async fn containers(config: &Config) -> Result<(), Failure> {
             out.line(format_args!("skip\t{}\t{id}\t{why}", summary.name))?;
             continue;
         }
-        let Some(facts) = docker
-            .inspect(&summary.id)
-            .await
-            .context("inspect a container")?
-        else {
-            continue;
+        let inspected = docker.inspect(&summary.id).await;
+        let facts = match inspected.context("inspect a container")? {
+            Inspected::Found(facts) => facts,
+            Inspected::Gone => continue,
+            Inspected::Refused(error) => {
+                let line = format!("collect\t{}\t{id}\t{why}\tunknown: {error}", summary.name);
+                out.line(line)?;
+                continue;
+            }
         };
         let choice = facts.choose(config.read, |_| file::probe(&facts.container()).is_ok());
         let reader = match choice {

@@ -313,7 +313,8 @@ const DEFAULT_RELIST: Duration = Duration::from_secs(30);
 const MIN_RELIST: Duration = Duration::from_millis(100);
 /// A week: long enough to bring a removed host's logs back, short enough to stay small.
 const DEFAULT_FORGET: Duration = Duration::from_secs(7 * 24 * 3600);
-const DEFAULT_DELAY: Duration = Duration::from_millis(50);
+/// A batch in the making never waits longer; one that is under way makes it wait as long as it takes.
+const DEFAULT_DELAY: Duration = Duration::from_millis(20);
 const MAX_DELAY: Duration = Duration::from_secs(10);
 /// One write and one fdatasync of this size cost far less than rendering it.
 const DEFAULT_BYTES: usize = 4 << 20;

@@ -44,6 +44,17 @@ pub struct Docker {
     client: bollard::Docker,
 }
 
+/// What the daemon says of a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Inspected {
+    /// It is there.
+    Found(Facts),
+    /// It is not.
+    Gone,
+    /// The daemon can't tell, or tells it in a form that is not understood.
+    Refused(String),
+}
+
 /// Something that happened to a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
@@ -137,20 +148,23 @@ impl Docker {
         Ok(listed.into_iter().filter_map(summary).collect())
     }
 
-    /// Inspects one container; `None` when it is gone.
+    /// Inspects one container.
     ///
     /// # Errors
-    /// What the daemon or the connection says.
-    pub async fn inspect(&self, id: &str) -> Result<Option<Facts>, bollard::errors::Error> {
-        match self
-            .client
-            .inspect_container(id, None::<InspectContainerOptions>)
-            .await
-        {
-            Ok(answer) => Ok(facts(answer)),
-            Err(bollard::errors::Error::DockerResponseServerError {
+    /// What the connection says. A daemon that answers with an error is no error of the connection.
+    pub async fn inspect(&self, id: &str) -> Result<Inspected, bollard::errors::Error> {
+        use bollard::errors::Error;
+        let options = None::<InspectContainerOptions>;
+        match self.client.inspect_container(id, options).await {
+            Ok(answer) => Ok(facts(answer).map_or(Inspected::Gone, Inspected::Found)),
+            Err(Error::DockerResponseServerError {
                 status_code: 404, ..
-            }) => Ok(None),
+            }) => Ok(Inspected::Gone),
+            Err(
+                error @ (Error::DockerResponseServerError { .. }
+                | Error::JsonDataError { .. }
+                | Error::JsonSerdeError { .. }),
+            ) => Ok(Inspected::Refused(error.to_string())),
             Err(error) => Err(error),
         }
     }

@@ -5,18 +5,19 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     pin::pin,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use anyhow::Context as _;
 use futures_util::StreamExt as _;
 use ratelimit::Backoff;
+use service::Seldom;
 use tokio::{sync::mpsc, time::MissedTickBehavior};
 use tracing::{info, warn};
 
 use crate::{
     config::{Config, read_names},
-    docker::{Docker, Event, EventKind},
+    docker::{Docker, Event, EventKind, Inspected},
     fleet::{Chosen, Observation},
     metrics::Metrics,
     select::{Facts, Rules, Summary},
@@ -37,6 +38,7 @@ pub struct Watch {
     observations: mpsc::Sender<Observation>,
     metrics: Metrics,
     docker_ok: service::status::Component,
+    refusals: Seldom,
 }
 
 impl Watch {
@@ -63,6 +65,7 @@ impl Watch {
             observations,
             metrics,
             docker_ok,
+            refusals: Seldom::new(REFUSALS_EVERY),
         }
     }
 
@@ -155,65 +158,77 @@ impl Watch {
 
     /// Facts of a listed container; asks the daemon only when something changed.
     async fn facts(&mut self, docker: &Docker, summary: Summary) -> anyhow::Result<Option<Facts>> {
-        if let Some(known) = self.inspected.get_mut(&summary.id)
+        let known = self.inspected.get_mut(&summary.id);
+        if let Some(known) = known
             && known.summary.running == summary.running
         {
             known.summary.name = summary.name;
             return Ok(Some(known.clone()));
         }
-        let facts = docker
-            .inspect(&summary.id)
-            .await
-            .context("inspect a container")?;
-        if let Some(facts) = &facts {
-            self.inspected.insert(summary.id, facts.clone());
+        match docker.inspect(&summary.id).await.context(INSPECT)? {
+            Inspected::Found(facts) => {
+                self.inspected.insert(summary.id, facts.clone());
+                Ok(Some(facts))
+            }
+            Inspected::Gone => Ok(None),
+            Inspected::Refused(error) => {
+                self.refused(&summary.id, &error);
+                // What was known is better than nothing: without it, its reader would be ended.
+                Ok(self.inspected.get(&summary.id).cloned())
+            }
         }
-        Ok(facts)
     }
 
     async fn event(&mut self, docker: &Docker, event: Event) -> anyhow::Result<bool> {
         self.read_names();
-        let Event {
-            id,
-            kind,
-            attributes,
-        } = event;
-        let facts = match kind {
-            EventKind::Destroyed => None,
+        let inspected = match event.kind {
+            EventKind::Destroyed => Inspected::Gone,
             // Also after its end: the inspection says whether it was started again since.
             EventKind::Changed | EventKind::Died => {
-                docker.inspect(&id).await.context("inspect a container")?
+                docker.inspect(&event.id).await.context(INSPECT)?
             }
         };
-        let observation = match facts {
-            Some(facts) => {
+        let observation = match inspected {
+            Inspected::Found(facts) => {
                 let why = self.rules.judge(&facts.summary);
                 if !why.collects() {
                     return Ok(true);
                 }
-                self.inspected.insert(id, facts.clone());
+                self.inspected.insert(event.id, facts.clone());
                 Observation::Seen(Chosen { facts, why })
             }
-            None => {
-                let seen = self.inspected.remove(&id).is_some();
-                let name = attributes.get("name").cloned().unwrap_or_default();
-                let summary = Summary {
-                    id,
-                    name,
-                    labels: attributes,
-                    ..Summary::default()
-                };
-                if !seen && kind == EventKind::Died && self.rules.judge(&summary).collects() {
-                    Observation::Missed {
-                        id: summary.id,
-                        name: summary.name,
-                    }
-                } else {
-                    Observation::Gone(summary.id)
-                }
+            Inspected::Gone => self.gone(event),
+            Inspected::Refused(error) => {
+                self.refused(&event.id, &error);
+                return Ok(true);
             }
         };
         Ok(self.observations.send(observation).await.is_ok())
+    }
+
+    /// A container that is not there any more. That it ran, and would have been collected, is a loss
+    /// if nobody ever looked at it.
+    fn gone(&mut self, event: Event) -> Observation {
+        let seen = self.inspected.remove(&event.id).is_some();
+        let name = event.attributes.get("name").cloned().unwrap_or_default();
+        let summary = Summary {
+            id: event.id,
+            name,
+            labels: event.attributes,
+            ..Summary::default()
+        };
+        let Summary { id, name, .. } = &summary;
+        if !seen && event.kind == EventKind::Died && self.rules.judge(&summary).collects() {
+            let (id, name) = (id.clone(), name.clone());
+            return Observation::Missed { id, name };
+        }
+        Observation::Gone(id.clone())
+    }
+
+    fn refused(&self, id: &str, error: &str) {
+        if let Some(more) = self.refusals.allow((), Instant::now()) {
+            warn!(id, error, more, "docker can't tell of a container");
+        }
     }
 
     fn read_names(&mut self) {
@@ -266,3 +281,6 @@ const RECONNECT_CAP: Duration = Duration::from_secs(5);
 const EVENT_OVERLAP: Duration = Duration::from_secs(2);
 /// Events that wait while a container is inspected.
 const EVENTS_AHEAD: usize = 4096;
+/// Time between two log lines about containers the daemon can't tell of.
+const REFUSALS_EVERY: Duration = Duration::from_secs(60);
+const INSPECT: &str = "inspect a container";

@@ -304,13 +304,16 @@ fn head(line: &[u8]) -> Option<(&[u8], Header<'_>, &[u8])> {
         return None;
     }
     let (stamp, after) = token(after)?;
-    let (header, rest) = header(after)?;
+    let (header, rest) = header(after, token)?;
     Some((stamp, header, rest))
 }
 
 /// `HOSTNAME APP-NAME PROCID MSGID REST`, where REST is not empty.
 #[inline]
-fn header(text: &[u8]) -> Option<(Header<'_>, &[u8])> {
+fn header<'a>(
+    text: &'a [u8],
+    token: impl Fn(&'a [u8]) -> Cut<'a>,
+) -> Option<(Header<'a>, &'a [u8])> {
     let (hostname, after) = token(text)?;
     let (app_name, after) = token(after)?;
     let (_procid, after) = token(after)?;
@@ -325,9 +328,12 @@ fn header(text: &[u8]) -> Option<(Header<'_>, &[u8])> {
     ))
 }
 
+/// A field and what stands behind it.
+type Cut<'a> = Option<(&'a [u8], &'a [u8])>;
+
 /// One or more octets that are no blanks, and what stands behind the single space after them.
 #[inline]
-fn token(text: &[u8]) -> Option<(&[u8], &[u8])> {
+fn token(text: &[u8]) -> Cut<'_> {
     let mut len = 0;
     loop {
         // Nothing below 0x21 but a blank is usual in a line.
@@ -341,19 +347,22 @@ fn token(text: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// The message without priority that a relay put into the text of another:
-/// `- STAMP HOSTNAME APP-NAME PROCID MSGID REST`.
+/// `- STAMP HOSTNAME APP-NAME PROCID MSGID REST`, with any blanks between.
 fn inner(rest: &[u8]) -> Option<(Header<'_>, &[u8])> {
-    let body = trim_start(rest.strip_prefix(b"-")?);
-    let (stamp, after) = token(body)?;
+    fn word(text: &[u8]) -> Cut<'_> {
+        let len = text.iter().position(|octet| is_blank(*octet))?;
+        (len > 0).then(|| (&text[..len], trim_start(&text[len..])))
+    }
+    let (stamp, after) = word(trim_start(rest.strip_prefix(b"-")?))?;
     let date = stamp.first_chunk::<11>().filter(|_| stamp.len() > 11)?;
-    let is_date = date.iter().zip(b"0000-00-00T").all(|(octet, form)| {
-        if *form == b'0' {
-            octet.is_ascii_digit()
-        } else {
-            octet == form
-        }
-    });
-    if is_date { header(after) } else { None }
+    let is_date = date
+        .iter()
+        .zip(b"0000-00-00T")
+        .all(|(octet, form)| match form {
+            b'0' => octet.is_ascii_digit(),
+            _ => octet == form,
+        });
+    if is_date { header(after, word) } else { None }
 }
 
 fn is_wrapped(rest: &[u8]) -> bool {

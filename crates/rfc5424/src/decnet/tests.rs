@@ -100,6 +100,13 @@ mod header {
         let got =
             record("<14>1 2026-06-20T14:03:40Z outer 1 - - - 2026-06-20T inner bash 7 command -");
         assert_eq!(got["decky"], "outer", "a date is no stamp");
+        let got = record(
+            "<14>1 2026-06-20T14:03:40Z outer 1 - - - 2026-06-20T1 inner  bash \t7 command   CMD ls",
+        );
+        assert_eq!(
+            (&got["decky"], &got["msg"]),
+            (&json!("inner"), &json!("CMD ls"))
+        );
         // A real MSGID outside is never overridden, nor is prose taken for a header.
         let got = record(
             "<14>1 2026-06-20T14:03:40Z outer 1 - m -  2020-01-01T00:00:00Z inner bash 7 command -",

@@ -1,0 +1,544 @@
+//! The listener's end of one connection.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use crate::bug::{Bug, Bugs};
+use crate::control::{Ack, Code, Decoded, Held, Hello, MAX_EPOCHS, Refuse, Resume, Roll};
+use crate::{ArchiveId, Control, EpochId, Hash, Offset, is_stream_name};
+
+mod action;
+mod patience;
+
+pub use action::{Action, Append, Closing, Opening, ReceiverLimits, Standing};
+
+use action::furthest;
+use patience::Patience;
+
+/// The listener's end of one connection whose peer is authenticated, a *session*: facts in by `handle_*`, actions out
+/// by [`Receiver::poll_action`], which the driver drains before the next fact.
+///
+/// It counts positions and sees no line: one [`Receiver::handle_data`] a batch moves it. It acknowledges only what
+/// [`Receiver::handle_committed`] told it, and is told that once a window, after the index stands.
+#[derive(Debug)]
+pub struct Receiver {
+    limits: ReceiverLimits,
+    archive: ArchiveId,
+    state: State,
+    actions: VecDeque<Action>,
+    /// The epoch that is written, and everything of it that was taken.
+    epoch: Option<EpochId>,
+    taken: Offset,
+    /// What was last committed, and the ledger's head then.
+    committed: Option<Ack>,
+    /// The next frame is a piece of a line.
+    piece: bool,
+    /// `taken` is inside a line.
+    in_line: bool,
+    sealed: bool,
+    unmarked: u64,
+    patience: Patience,
+    /// When to repeat the last ack, while nothing can be committed.
+    repeat_at: Option<Instant>,
+    fenced: bool,
+    proofs: u32,
+    unknown: u64,
+    pub(crate) bugs: Bugs,
+}
+
+#[derive(Debug)]
+enum State {
+    /// The first frame.
+    Greeting,
+    /// The stream is being taken over.
+    Claiming(Box<Hello>),
+    /// The epochs of the stream are being looked up.
+    Listing,
+    /// They were told; another hello follows.
+    Listed,
+    /// The epoch is being opened.
+    Opening {
+        first: Option<Box<Hello>>,
+        epoch: EpochId,
+    },
+    Open,
+    Closed,
+}
+
+impl Receiver {
+    /// A connection that was just made, to this archive.
+    pub fn new(limits: ReceiverLimits, archive: ArchiveId, now: Instant) -> Self {
+        let patience = Patience::new("hello", limits.hello, now);
+        Self {
+            limits,
+            archive,
+            state: State::Greeting,
+            actions: VecDeque::new(),
+            epoch: None,
+            taken: Offset::ZERO,
+            committed: None,
+            piece: false,
+            in_line: false,
+            sealed: false,
+            unmarked: 0,
+            patience,
+            repeat_at: None,
+            fenced: false,
+            proofs: 0,
+            unknown: 0,
+            bugs: Bugs::default(),
+        }
+    }
+
+    /// What to do next; none: wait for a fact, at the latest until [`Receiver::poll_timeout`].
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When [`Receiver::handle_timeout`] has to be called next.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if self.is_closed() {
+            return None;
+        }
+        let patience = if self.waits_for_us() {
+            None
+        } else {
+            self.patience.end()
+        };
+        [patience, self.repeat_at].into_iter().flatten().min()
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.is_closed() {
+            return;
+        }
+        if let Some(what) = self.patience.late(now)
+            && !self.waits_for_us()
+        {
+            return self.close(Closing::Late(what));
+        }
+        if self.repeat_at.is_some_and(|at| now >= at) {
+            self.repeat_at = Some(now + self.limits.repeat);
+            self.repeat();
+        }
+    }
+
+    /// Bytes came, and were handed over as far as they were whole frames. `partial`: the beginning of another frame
+    /// is left. One call a read.
+    pub fn handle_progress(&mut self, partial: bool, now: Instant) {
+        match self.state {
+            State::Greeting => {}
+            _ if partial => self.patience.arm("frame", self.limits.frame, now),
+            _ => self.patience.arm("frames", self.limits.idle, now),
+        }
+    }
+
+    /// The driver stops reading (`false`), or goes on: the time between does not count.
+    pub fn handle_reading(&mut self, reading: bool, now: Instant) {
+        if reading {
+            self.patience.go_on(now);
+        } else {
+            self.patience.pause(now);
+        }
+    }
+
+    /// So many data frames came, with so many octets in their messages. The bytes to append, unless the connection is
+    /// over. With [`Append::piece`] the first of them is not followed by an LF.
+    pub fn handle_data(&mut self, frames: u64, octets: u64) -> Option<Append> {
+        if self.is_closed() || frames == 0 {
+            return None;
+        }
+        let (State::Open, Some(epoch)) = (&self.state, self.epoch) else {
+            self.close(Closing::Violation("data before a resume"));
+            return None;
+        };
+        let piece = std::mem::take(&mut self.piece);
+        let moved = octets.saturating_add(frames - u64::from(piece));
+        let from = self.taken;
+        let to = self.move_on(moved)?;
+        self.in_line = piece && frames == 1;
+        self.unmarked = self.unmarked.saturating_add(moved);
+        let slack = u64::from(self.limits.max_frame) + 1;
+        // One mark and what follows it may come in one read.
+        if self.unmarked > self.limits.unmarked.saturating_add(slack) {
+            self.close(Closing::Violation("no mark for too long"));
+            return None;
+        }
+        if self.bugs.has(Bug::AckBeforeFsync) {
+            let ledger = self.committed.map_or(Hash::of(b""), |last| last.ledger);
+            let ack = Ack {
+                epoch,
+                offset: to,
+                ledger,
+            };
+            self.actions.push_back(Action::Control(Control::Ack(ack)));
+        }
+        Some(Append {
+            epoch,
+            from,
+            to,
+            piece,
+        })
+    }
+
+    /// A control frame came.
+    pub fn handle_control(&mut self, json: &[u8], now: Instant) {
+        if self.is_closed() {
+            return;
+        }
+        if self.piece {
+            return self.close(Closing::Violation("a control message instead of a piece"));
+        }
+        let control = match Control::decode(json) {
+            Ok(Decoded::Known(control)) => control,
+            Ok(Decoded::Unknown) if matches!(self.state, State::Greeting) => {
+                return self.close(Closing::Violation("no hello"));
+            }
+            Ok(Decoded::Unknown) => {
+                self.unknown += 1;
+                return;
+            }
+            Err(_) => return self.close(Closing::Violation("a malformed control message")),
+        };
+        match (&self.state, control) {
+            (State::Greeting, Control::Hello(hello)) => self.greeted(hello, now),
+            (State::Greeting, _) => self.close(Closing::Violation("no hello")),
+            (State::Listed, Control::Hello(hello)) => self.begin(Box::new(hello)),
+            (_, Control::Beat(beat)) => self.actions.push_back(Action::Beat(beat)),
+            (_, Control::Renew { csr }) => self.actions.push_back(Action::Renew { csr }),
+            (State::Open, control) => self.moved(control),
+            _ => self.close(Closing::Violation("a control message out of order")),
+        }
+    }
+
+    /// What can't be a frame came.
+    pub fn handle_garbage(&mut self) {
+        self.close(Closing::Violation("broken framing"));
+    }
+
+    /// The stream is this connection's.
+    pub fn handle_claimed(&mut self) {
+        if let State::Claiming(_) = &self.state
+            && let State::Claiming(hello) = std::mem::replace(&mut self.state, State::Listed)
+        {
+            self.begin(hello);
+        }
+    }
+
+    /// No. Also for what is found out later: a revoked certificate, a stream over its limit.
+    pub fn handle_refused(&mut self, code: Code, detail: &str) {
+        if self.is_closed() {
+            return;
+        }
+        let refuse = Refuse {
+            code,
+            detail: detail.chars().take(MAX_DETAIL).collect(),
+        };
+        self.actions
+            .push_back(Action::Control(Control::Refuse(refuse)));
+        self.close(Closing::Refused(code));
+    }
+
+    /// The stream's epochs, newest first; at most [`MAX_EPOCHS`] are told.
+    pub fn handle_epochs(&mut self, mut held: Vec<Held>) {
+        if matches!(self.state, State::Listing) {
+            held.truncate(MAX_EPOCHS);
+            self.actions
+                .push_back(Action::Control(Control::Epochs(held)));
+            self.state = State::Listed;
+        }
+    }
+
+    /// Where the epoch of an [`Action::Open`] stands.
+    pub fn handle_standing(&mut self, standing: Standing) {
+        if !matches!(self.state, State::Opening { .. }) {
+            return;
+        }
+        let State::Opening { first, epoch } = std::mem::replace(&mut self.state, State::Open)
+        else {
+            return;
+        };
+        let mut offset = standing.offset;
+        if self.bugs.has(Bug::ResumeOffByOne) && offset > Offset::ZERO {
+            offset = offset.advance(1).unwrap_or(offset);
+        }
+        self.epoch = Some(epoch);
+        self.taken = offset;
+        self.in_line = standing.in_line;
+        self.sealed = standing.sealed;
+        self.unmarked = 0;
+        if self.committed.is_none() || first.is_some() {
+            self.committed = Some(Ack {
+                epoch,
+                offset: standing.offset,
+                ledger: standing.ledger,
+            });
+        }
+        if let Some(hello) = first
+            && let Some(to) = furthest(&hello.acked, &self.limits.siblings, self.archive)
+            && to > self.taken
+            && !standing.sealed
+        {
+            let (from, cause) = (self.taken, crate::control::GapCause::Elsewhere);
+            self.actions.push_back(Action::Gap {
+                epoch,
+                from,
+                to,
+                cause,
+            });
+            self.taken = to;
+        }
+        let resume = Resume {
+            archive: self.archive,
+            epoch,
+            offset: self.taken,
+            tail: standing.tail,
+            max_frame: self.limits.max_frame,
+            features: Vec::new(),
+        };
+        self.actions
+            .push_back(Action::Control(Control::Resume(resume)));
+    }
+
+    /// The answer to an [`Action::Prove`]; none: the bytes are not held.
+    pub fn handle_proof(&mut self, blake3: Option<Hash>) {
+        if !self.is_closed() {
+            self.actions
+                .push_back(Action::Control(Control::Proof { blake3 }));
+        }
+    }
+
+    /// A window stands: everything of this connection below `offset` of this epoch, and its earlier epochs to their
+    /// end, is written, synced, ledgered and indexed. Once a window, never for a part of one.
+    pub fn handle_committed(&mut self, epoch: EpochId, offset: Offset, ledger: Hash) {
+        if self.is_closed() {
+            return;
+        }
+        let ack = Ack {
+            epoch,
+            offset,
+            ledger,
+        };
+        self.committed = Some(ack);
+        self.actions.push_back(Action::Control(Control::Ack(ack)));
+        if self.fenced && self.is_settled() {
+            self.handle_refused(Code::Superseded, "a newer connection has the stream");
+        }
+    }
+
+    /// The window is void: what this connection wrote since the last commit does not stand.
+    pub fn handle_void(&mut self) {
+        if !self.is_closed() {
+            self.close(Closing::Void);
+        }
+    }
+
+    /// Nothing can be committed now (`true`), or again.
+    pub fn handle_blocked(&mut self, blocked: bool, now: Instant) {
+        match (blocked, self.repeat_at) {
+            (true, None) => self.repeat_at = Some(now + self.limits.repeat),
+            (false, _) => self.repeat_at = None,
+            _ => {}
+        }
+    }
+
+    /// A newer connection has the stream: nothing more is taken, what was taken is committed, then this one ends.
+    pub fn handle_superseded(&mut self) {
+        if self.is_closed() || self.fenced {
+            return;
+        }
+        self.fenced = true;
+        if self.is_settled() {
+            self.handle_refused(Code::Superseded, "a newer connection has the stream");
+        } else {
+            self.actions.push_back(Action::Commit);
+        }
+    }
+
+    /// The listener goes away in `after_ms`: the peer finishes and closes.
+    pub fn handle_drain(&mut self, after_ms: u64) {
+        if !self.is_closed() && !matches!(self.state, State::Greeting) {
+            self.actions
+                .push_back(Action::Control(Control::Drain { after_ms }));
+        }
+    }
+
+    /// Control messages that this version did not know and ignored.
+    pub fn unknown(&self) -> u64 {
+        self.unknown
+    }
+
+    /// The epoch that is written, and the position behind what was taken.
+    pub fn position(&self) -> Option<(EpochId, Offset)> {
+        self.epoch.map(|epoch| (epoch, self.taken))
+    }
+
+    fn is_closed(&self) -> bool {
+        matches!(self.state, State::Closed)
+    }
+
+    /// Whether the next thing to happen is the driver's.
+    fn waits_for_us(&self) -> bool {
+        matches!(
+            self.state,
+            State::Claiming(_) | State::Listing | State::Opening { .. }
+        ) || self.fenced
+    }
+
+    /// Whether everything taken is committed.
+    fn is_settled(&self) -> bool {
+        match (self.epoch, self.committed) {
+            (Some(epoch), Some(last)) => last.epoch == epoch && last.offset >= self.taken,
+            (None, _) => true,
+            _ => false,
+        }
+    }
+
+    fn greeted(&mut self, hello: Hello, now: Instant) {
+        self.patience.arm("frames", self.limits.idle, now);
+        if !is_stream_name(&hello.stream) {
+            return self.handle_refused(Code::BadStream, "not a stream's name");
+        }
+        let stream = hello.stream.clone();
+        self.actions.push_back(Action::Claim { stream });
+        self.state = State::Claiming(Box::new(hello));
+    }
+
+    fn begin(&mut self, hello: Box<Hello>) {
+        let Some(epoch) = hello.epoch else {
+            self.actions.push_back(Action::List);
+            self.state = State::Listing;
+            return;
+        };
+        self.actions.push_back(Action::Open(Opening {
+            epoch,
+            after: hello.after,
+            of: hello.of,
+            base: hello.base.unwrap_or_default(),
+        }));
+        self.state = State::Opening {
+            first: Some(hello),
+            epoch,
+        };
+    }
+
+    /// A control message that belongs between data.
+    fn moved(&mut self, control: Control) {
+        if self.fenced {
+            return;
+        }
+        let Some(epoch) = self.epoch else {
+            return;
+        };
+        let from = self.taken;
+        match control {
+            Control::Part {} => self.piece = true,
+            Control::Blank { count } => {
+                if self.move_on(u64::from(count)).is_some() {
+                    self.in_line = false;
+                    self.unmarked = self.unmarked.saturating_add(u64::from(count));
+                    self.actions.push_back(Action::Blank { epoch, from, count });
+                }
+            }
+            Control::Skip { to, cause } => {
+                if to <= from || self.in_line {
+                    return self.close(Closing::Violation("a skip inside a line, or backwards"));
+                }
+                if self.move_on(to.since(from)).is_some() {
+                    self.actions.push_back(Action::Gap {
+                        epoch,
+                        from,
+                        to,
+                        cause,
+                    });
+                }
+            }
+            Control::Mark { offset } if offset == self.taken => self.unmarked = 0,
+            Control::Mark { .. } => {
+                self.close(Closing::Violation("a mark that we count otherwise"))
+            }
+            Control::Roll(roll) => self.rolled(epoch, roll),
+            Control::Prove { epoch, end, len } => {
+                self.proofs += 1;
+                if self.proofs > self.limits.proofs {
+                    return self.close(Closing::Violation("too many questions"));
+                }
+                self.actions.push_back(Action::Prove { epoch, end, len });
+            }
+            _ => self.close(Closing::Violation(
+                "a control message in the wrong direction",
+            )),
+        }
+    }
+
+    fn rolled(&mut self, epoch: EpochId, roll: Roll) {
+        let Roll {
+            end,
+            epoch: next,
+            cause,
+            lost,
+        } = roll;
+        if end != self.taken || next == epoch {
+            return self.close(Closing::Violation("a roll that we count otherwise"));
+        }
+        self.actions.push_back(Action::Roll {
+            epoch,
+            end,
+            next,
+            cause,
+            lost,
+        });
+        self.actions.push_back(Action::Open(Opening {
+            epoch: next,
+            after: Some(epoch),
+            of: None,
+            base: Offset::ZERO,
+        }));
+        self.state = State::Opening {
+            first: None,
+            epoch: next,
+        };
+    }
+
+    /// The position moves, unless nothing may be written, or numbers end.
+    fn move_on(&mut self, by: u64) -> Option<Offset> {
+        if self.fenced {
+            return None;
+        }
+        if self.sealed {
+            self.handle_refused(Code::BadStream, "the epoch is sealed");
+            return None;
+        }
+        match self.taken.advance(by) {
+            Ok(to) => {
+                self.taken = to;
+                Some(to)
+            }
+            Err(_) => {
+                self.close(Closing::Violation("an offset over 2^53-1"));
+                None
+            }
+        }
+    }
+
+    fn repeat(&mut self) {
+        // Before the first resume the peer does not know whose ack it is.
+        if let (Some(_), Some(ack)) = (self.epoch, self.committed) {
+            self.actions.push_back(Action::Control(Control::Ack(ack)));
+        }
+    }
+
+    fn close(&mut self, why: Closing) {
+        if !self.is_closed() {
+            self.state = State::Closed;
+            self.actions.push_back(Action::Close(why));
+        }
+    }
+}
+
+/// Most characters of a refusal's detail.
+const MAX_DETAIL: usize = 200;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,518 @@
+//! The forwarder's end of one connection.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use crate::bug::{Bug, Bugs};
+use crate::control::{Ack, Decoded, Held, Hello, Refuse, Resume, Roll};
+use crate::{ArchiveId, Control, EpochId, Hash, Offset, Print, RollCause};
+
+mod action;
+mod identity;
+mod search;
+
+pub use action::{Action, Misuse, Outcome, SenderLimits, Source, Step, Why};
+
+use identity::{Adoption, Comparison};
+
+/// The forwarder's end of one connection, a *session*: facts in by `handle_*`, actions out by [`Sender::poll_action`],
+/// which the driver drains before the next fact.
+///
+/// It never sees a line: one [`Action::Read`] and one [`Step`] a batch move it. It keeps positions of at most
+/// [`SenderLimits::rolls`] epochs; the file is the buffer. The driver stores a new epoch durably before it names it
+/// here, and makes bytes durable in their file before it hands them over as a step, so that no archive is ahead of the
+/// worker's own disk.
+#[derive(Debug)]
+pub struct Sender {
+    limits: SenderLimits,
+    agent: String,
+    source: Source,
+    state: State,
+    actions: VecDeque<Action>,
+    archive: Option<ArchiveId>,
+    max_line: u32,
+    /// The epoch that is sent.
+    epoch: Option<EpochId>,
+    /// Everything of it below is sent.
+    sent: Offset,
+    /// Everything of it below is durable.
+    acked: Offset,
+    /// Whether `sent` is inside a line.
+    in_line: bool,
+    /// Bytes since the last mark.
+    unmarked: u64,
+    /// Epochs of this connection that are over, with their end, the oldest that is not durable first.
+    over: VecDeque<(EpochId, Offset)>,
+    reading: Reading,
+    finish: Option<Why>,
+    /// Until when the peer has to answer, or to acknowledge something.
+    answer_by: Option<Instant>,
+    ack_by: Option<Instant>,
+    finish_by: Option<Instant>,
+    beat_at: Instant,
+    proofs: u32,
+    unknown: u64,
+    progress: bool,
+    pub(crate) bugs: Bugs,
+}
+
+/// What the peer has to say next.
+#[derive(Debug)]
+enum State {
+    /// `resume`, or `epochs`.
+    Greeting,
+    /// Nothing: our own hashes are compared with its epochs.
+    Adopting(Adoption),
+    /// Nothing: the driver decides on what was adopted.
+    Adopted,
+    /// Nothing: our own hash is compared with its tail.
+    Checking(Resume),
+    /// `proof`, unless our own hash is awaited.
+    Comparing(Comparison),
+    /// Anything but these.
+    Flowing,
+    /// `resume` for this epoch.
+    Rolling(EpochId),
+    Ended,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    /// To be asked for.
+    Due,
+    /// Asked for.
+    Asked,
+    /// Nothing to read.
+    Idle,
+}
+
+impl Sender {
+    /// A connection that was just made; `agent` is the program and its version.
+    pub fn new(limits: SenderLimits, agent: &str, source: Source, now: Instant) -> Self {
+        let beat_at = now + limits.beat;
+        let mut sender = Self {
+            limits,
+            agent: agent.to_owned(),
+            source,
+            state: State::Greeting,
+            actions: VecDeque::new(),
+            archive: None,
+            max_line: 0,
+            epoch: None,
+            sent: Offset::ZERO,
+            acked: Offset::ZERO,
+            in_line: false,
+            unmarked: 0,
+            over: VecDeque::new(),
+            reading: Reading::Idle,
+            finish: None,
+            answer_by: None,
+            ack_by: None,
+            finish_by: None,
+            beat_at,
+            proofs: 0,
+            unknown: 0,
+            progress: false,
+            bugs: Bugs::default(),
+        };
+        sender.greet(now);
+        sender
+    }
+
+    /// What to do next; none: wait for a fact, at the latest until [`Sender::poll_timeout`].
+    pub fn poll_action(&mut self) -> Option<Action> {
+        let action = self.actions.pop_front();
+        if action.is_some() {
+            return action;
+        }
+        if let Some(action) = self.read_on() {
+            return Some(action);
+        }
+        let settled = matches!(self.state, State::Flowing) && self.is_acknowledged();
+        if settled
+            && self.reading != Reading::Asked
+            && let Some(why) = self.finish.take()
+        {
+            self.end(why);
+        }
+        self.actions.pop_front()
+    }
+
+    /// When [`Sender::handle_timeout`] has to be called next.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if matches!(self.state, State::Ended) {
+            return None;
+        }
+        [self.answer_by, self.ack_by, self.finish_by]
+            .into_iter()
+            .flatten()
+            .chain([self.beat_at])
+            .min()
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let over = |by: Option<Instant>| by.is_some_and(|by| now >= by);
+        if matches!(self.state, State::Ended) {
+        } else if over(self.answer_by) {
+            self.end(Why::Late("answer"));
+        } else if over(self.ack_by) {
+            self.end(Why::Late("ack"));
+        } else if over(self.finish_by) {
+            let why = self.finish.take().unwrap_or(Why::Drained);
+            self.end(why);
+        } else if now >= self.beat_at {
+            self.beat_at = now + self.limits.beat;
+            self.actions.push_back(Action::Beat);
+        }
+    }
+
+    /// A control frame came. Anything else that comes is a [`Sender::handle_garbage`].
+    pub fn handle_control(&mut self, json: &[u8], now: Instant) {
+        if matches!(self.state, State::Ended) {
+            return;
+        }
+        let control = match Control::decode(json) {
+            Ok(Decoded::Known(control)) => control,
+            Ok(Decoded::Unknown) => {
+                self.unknown += 1;
+                return;
+            }
+            Err(_) => return self.end(Why::Violation("a malformed control message")),
+        };
+        match control {
+            Control::Resume(resume) => self.resumed(resume, now),
+            Control::Epochs(held) => self.listed(held),
+            Control::Ack(ack) => self.acknowledged(ack, now),
+            Control::Proof { blake3 } => self.proved(blake3, now),
+            Control::Refuse(refuse) => self.refused(refuse),
+            Control::Drain { after_ms } => {
+                let after = std::time::Duration::from_millis(after_ms.min(MAX_DRAIN_MS));
+                self.finish_with(Why::Drained, Some(now + after));
+            }
+            // The certificates are their driver's business.
+            Control::Certificate { .. } => {}
+            _ => self.end(Why::Violation("a control message in the wrong direction")),
+        }
+    }
+
+    /// A data frame came, or something that is no frame.
+    pub fn handle_garbage(&mut self) {
+        self.end(Why::Violation("data from the listener"));
+    }
+
+    /// The connection broke, or the peer closed it.
+    pub fn handle_closed(&mut self) {
+        self.end(Why::Broken);
+    }
+
+    /// The program stops: what was sent is marked and waited for, nothing more is read. The driver bounds the wait.
+    pub fn handle_stop(&mut self) {
+        self.finish_with(Why::Finished, None);
+    }
+
+    /// There may be something to read again.
+    pub fn handle_more(&mut self) {
+        if self.reading == Reading::Idle {
+            self.reading = Reading::Due;
+        }
+    }
+
+    /// The answer to an [`Action::Read`].
+    ///
+    /// # Errors
+    /// [`Misuse`]: it was not asked for, or does not lie behind what was sent. The step is not taken.
+    pub fn handle_step(&mut self, step: Step, now: Instant) -> Result<(), Misuse> {
+        let (Some(epoch), Reading::Asked, State::Flowing) = (self.epoch, self.reading, &self.state)
+        else {
+            if matches!(self.state, State::Ended) {
+                return Ok(());
+            }
+            return Err(Misuse("nobody asked for a step"));
+        };
+        if let Step::Lines { to } | Step::Piece { to } | Step::Gap { to, .. } = step
+            && to <= self.sent
+        {
+            return Err(Misuse("a step has to move the position"));
+        }
+        match step {
+            Step::Lines { to } => self.send(epoch, to, false),
+            Step::Piece { to } => self.send(epoch, to, true),
+            Step::Gap { .. } if self.in_line => return Err(Misuse("no gap inside a line")),
+            Step::Gap { to, cause } => {
+                self.actions
+                    .push_back(Action::Control(Control::Skip { to, cause }));
+                self.sent = to;
+            }
+            Step::Roll {
+                next,
+                from,
+                size,
+                cause,
+                lost,
+            } => {
+                self.source.from = from;
+                self.source.size = size;
+                self.roll(epoch, next, cause, lost, now);
+            }
+            Step::Idle => self.mark(),
+            Step::Elsewhere => self.finish_with(Why::Elsewhere, None),
+        }
+        self.reading = match step {
+            Step::Idle | Step::Elsewhere | Step::Roll { .. } => Reading::Idle,
+            _ => Reading::Due,
+        };
+        if self.finish.is_some() {
+            self.mark();
+        }
+        if !self.is_acknowledged() && self.ack_by.is_none() {
+            self.ack_by = Some(now + self.limits.ack);
+        }
+        Ok(())
+    }
+
+    /// Control messages that this version did not know and ignored.
+    pub fn unknown(&self) -> u64 {
+        self.unknown
+    }
+
+    /// The epoch that is sent, and the position behind what was.
+    pub fn position(&self) -> Option<(EpochId, Offset)> {
+        self.epoch.map(|epoch| (epoch, self.sent))
+    }
+
+    fn greet(&mut self, now: Instant) {
+        let source = &self.source;
+        let hello = Hello {
+            stream: source.stream.clone(),
+            epoch: source.epoch,
+            after: source.after,
+            from: source.from,
+            size: source.size,
+            acked: source.acked.clone(),
+            agent: self.agent.clone(),
+            features: Vec::new(),
+            of: source.of,
+            base: source.base,
+        };
+        self.actions
+            .push_back(Action::Control(Control::Hello(hello)));
+        self.answer_by = Some(now + self.limits.answer);
+        self.state = State::Greeting;
+    }
+
+    fn is_acknowledged(&self) -> bool {
+        self.over.is_empty() && (self.epoch.is_none() || self.acked >= self.sent)
+    }
+
+    fn read_on(&mut self) -> Option<Action> {
+        if !matches!(self.state, State::Flowing)
+            || self.reading != Reading::Due
+            || self.finish.is_some()
+            || self.over.len() > self.limits.rolls
+        {
+            return None;
+        }
+        self.reading = Reading::Asked;
+        let room = self.limits.mark.saturating_sub(self.unmarked).max(1);
+        Some(Action::Read {
+            epoch: self.epoch?,
+            from: self.sent,
+            max: self.limits.batch.min(room),
+            max_line: self.max_line,
+        })
+    }
+
+    fn send(&mut self, epoch: EpochId, to: Offset, piece: bool) {
+        let moved = to.since(self.sent);
+        if self.unmarked > 0 && self.unmarked + moved > self.limits.mark {
+            self.mark();
+        }
+        if piece {
+            self.actions.push_back(Action::Control(Control::Part {}));
+        }
+        let from = self.sent;
+        self.actions.push_back(Action::Data { epoch, from, to });
+        self.sent = to;
+        self.in_line = piece;
+        self.unmarked += moved;
+        if self.unmarked >= self.limits.mark {
+            self.mark();
+        }
+    }
+
+    fn mark(&mut self) {
+        if self.unmarked > 0 {
+            self.unmarked = 0;
+            let offset = self.sent;
+            self.actions
+                .push_back(Action::Control(Control::Mark { offset }));
+        }
+    }
+
+    fn roll(
+        &mut self,
+        epoch: EpochId,
+        next: EpochId,
+        cause: RollCause,
+        lost: Option<u64>,
+        now: Instant,
+    ) {
+        let end = self.sent;
+        let roll = Roll {
+            end,
+            epoch: next,
+            cause,
+            lost,
+        };
+        self.actions.push_back(Action::Control(Control::Roll(roll)));
+        self.over.push_back((epoch, end));
+        self.unmarked = 0;
+        self.in_line = false;
+        self.answer_by = Some(now + self.limits.answer);
+        self.epoch = None;
+        self.state = State::Rolling(next);
+        if self.bugs.has(Bug::EarlyEpoch) {
+            self.begin(next, Offset::ZERO);
+            self.reading = Reading::Due;
+        }
+    }
+
+    fn finish_with(&mut self, why: Why, by: Option<Instant>) {
+        if matches!(self.state, State::Ended) {
+            return;
+        }
+        if !matches!(self.state, State::Flowing | State::Rolling(_)) {
+            return self.end(why);
+        }
+        if self.finish.is_none() {
+            self.finish = Some(why);
+        }
+        self.finish_by = self.finish_by.or(by);
+        if matches!(self.state, State::Flowing) {
+            self.mark();
+        }
+    }
+
+    fn resumed(&mut self, resume: Resume, now: Instant) {
+        let wanted = match &self.state {
+            State::Greeting => self.source.epoch,
+            State::Rolling(epoch) => Some(*epoch),
+            State::Flowing if self.bugs.has(Bug::EarlyEpoch) => return,
+            _ => None,
+        };
+        if wanted != Some(resume.epoch) {
+            return self.end(Why::Violation("a resume that was not asked for"));
+        }
+        if resume.tail.end > resume.offset
+            || self.archive.is_some_and(|known| known != resume.archive)
+        {
+            return self.end(Why::Violation("a resume that contradicts itself"));
+        }
+        self.answer_by = None;
+        self.archive = Some(resume.archive);
+        self.max_line = resume.max_frame;
+        self.source.epoch = Some(resume.epoch);
+        if matches!(self.state, State::Rolling(_)) {
+            (self.source.after, self.source.of, self.source.base) = (None, None, None);
+        }
+        self.check(resume, now);
+    }
+
+    /// The epoch is the one that the listener holds: go on behind what it has.
+    fn begin(&mut self, epoch: EpochId, at: Offset) {
+        self.state = State::Flowing;
+        self.answer_by = None;
+        self.epoch = Some(epoch);
+        (self.sent, self.acked) = (at, at);
+        self.reading = Reading::Due;
+        self.in_line = false;
+    }
+
+    fn accept(&mut self, resume: &Resume) {
+        self.begin(resume.epoch, resume.offset);
+        // What is behind a gap may be another archive's, not this one's.
+        if resume.tail.end == resume.offset {
+            self.actions.push_back(Action::Confirm {
+                archive: resume.archive,
+                epoch: resume.epoch,
+                offset: resume.offset,
+                ledger: None,
+            });
+        }
+    }
+
+    fn acknowledged(&mut self, ack: Ack, now: Instant) {
+        let Some(archive) = self.archive else {
+            return self.end(Why::Violation("an ack before the resume"));
+        };
+        let before = self.over.iter().position(|(epoch, _)| *epoch == ack.epoch);
+        let (done, limit) = match before {
+            Some(at) => (at, self.over[at].1),
+            None if self.epoch == Some(ack.epoch) => (self.over.len(), self.sent),
+            // Its resume is still being compared, or the roll's resume awaited: nothing of it was sent.
+            None if self.source.epoch == Some(ack.epoch) && self.epoch.is_none() => {
+                (self.over.len(), ack.offset)
+            }
+            None => return self.end(Why::Violation("an ack of an epoch that was not sent")),
+        };
+        if ack.offset > limit {
+            return self.end(Why::Violation("an ack of what was not sent"));
+        }
+        self.progress = true;
+        let confirm = |epoch, offset| Action::Confirm {
+            archive,
+            epoch,
+            offset,
+            ledger: Some(ack.ledger),
+        };
+        for (epoch, end) in self.over.drain(..done) {
+            self.actions.push_back(confirm(epoch, end));
+        }
+        match before {
+            Some(_) => {
+                self.actions.push_back(confirm(ack.epoch, ack.offset));
+                if ack.offset >= limit {
+                    self.over.pop_front();
+                }
+            }
+            None if self.epoch == Some(ack.epoch) && ack.offset > self.acked => {
+                self.acked = ack.offset;
+                self.actions.push_back(confirm(ack.epoch, ack.offset));
+            }
+            None => {}
+        }
+        self.ack_by = (!self.is_acknowledged()).then(|| now + self.limits.ack);
+        // A listener that says so can't commit now, and so can't answer.
+        if self.answer_by.is_some() {
+            self.answer_by = Some(now + self.limits.answer);
+        }
+    }
+
+    fn refused(&mut self, refuse: Refuse) {
+        self.end(Why::Refused(refuse));
+    }
+
+    fn end(&mut self, why: Why) {
+        if matches!(self.state, State::Ended) {
+            return;
+        }
+        self.state = State::Ended;
+        // Two hosts with one identity must not take turns quickly, so that superseded is no success.
+        let superseded = matches!(
+            &why,
+            Why::Refused(Refuse {
+                code: crate::Code::Superseded,
+                ..
+            })
+        );
+        let reset = self.progress && !superseded;
+        self.actions.push_back(Action::End(Outcome { why, reset }));
+    }
+}
+
+/// Longest drain that a listener can ask for.
+const MAX_DRAIN_MS: u64 = 600_000;
+
+#[cfg(test)]
+mod tests;

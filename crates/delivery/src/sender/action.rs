@@ -1,0 +1,204 @@
+//! What goes in and out of a [`Sender`](super::Sender).
+
+use std::time::Duration;
+
+use crate::{Acked, ArchiveId, Control, EpochId, GapCause, Hash, Offset, Refuse, RollCause};
+
+/// How patient a sender is, and how much it does at a time.
+#[derive(Debug, Clone)]
+pub struct SenderLimits {
+    /// Longest wait for an answer: to a hello, a roll or a proof.
+    pub answer: Duration,
+    /// Longest wait for any `ack` while data is unacknowledged.
+    pub ack: Duration,
+    /// Time between two beats.
+    pub beat: Duration,
+    /// Most bytes of one read.
+    pub batch: u64,
+    /// Most bytes between two marks; one longer line may be between them.
+    pub mark: u64,
+    /// Most epochs of one connection that are over and not acknowledged.
+    pub rolls: usize,
+    /// Most questions about another file.
+    pub proofs: u32,
+}
+
+impl Default for SenderLimits {
+    fn default() -> Self {
+        Self {
+            answer: Duration::from_secs(30),
+            ack: Duration::from_secs(30),
+            beat: Duration::from_secs(10),
+            batch: 256 << 10,
+            mark: 1 << 20,
+            rolls: 64,
+            proofs: 64,
+        }
+    }
+}
+
+/// The epoch that a connection starts with, as the forwarder's durable state and its file have it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// The stream.
+    pub stream: String,
+    /// The epoch, stored durably before; none to ask which it is.
+    pub epoch: Option<EpochId>,
+    /// The epoch before it.
+    pub after: Option<EpochId>,
+    /// The lowest position that can be read; not below `size` when nothing can be read any more.
+    pub from: Offset,
+    /// The file's size.
+    pub size: Offset,
+    /// What each master has acknowledged of it.
+    pub acked: Vec<Acked>,
+    /// The epoch of which it is another history.
+    pub of: Option<EpochId>,
+    /// Where the epoch starts, if not at 0.
+    pub base: Option<Offset>,
+}
+
+/// What the driver found where an [`Action::Read`] sent it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Whole lines up to `to`, made durable in their file. Empty ones among them are the driver's to send as `blank`:
+    /// see [`runs`](crate::runs).
+    Lines {
+        /// The position behind the last LF.
+        to: Offset,
+    },
+    /// A piece of an over-long line, or the unterminated end of a file that is over.
+    Piece {
+        /// The position behind it.
+        to: Offset,
+    },
+    /// Bytes that will never come. Not inside a line: then only the end of the epoch can be told.
+    Gap {
+        /// The position behind them.
+        to: Offset,
+        /// Why.
+        cause: GapCause,
+    },
+    /// The epoch is over where it was read to; the next is named and stored.
+    Roll {
+        /// The next epoch, with `from` and `size` of its file.
+        next: EpochId,
+        /// The lowest position of it that can be read.
+        from: Offset,
+        /// Its size.
+        size: Offset,
+        /// How this one ended.
+        cause: RollCause,
+        /// Bytes known to be lost at its end.
+        lost: Option<u64>,
+    },
+    /// Nothing now: [`Sender::handle_more`](super::Sender::handle_more) when there is.
+    Idle,
+    /// What is to be sent next does not follow on this connection: an earlier epoch grew. The connection is ended in
+    /// order, and the next one starts with that epoch.
+    Elsewhere,
+}
+
+/// What the driver has to do, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Send a control message.
+    Control(Control),
+    /// Send a `beat` with the figures of now.
+    Beat,
+    /// Send the bytes of the last [`Step`] as data frames.
+    Data {
+        /// The epoch.
+        epoch: EpochId,
+        /// Its first byte.
+        from: Offset,
+        /// Behind its last byte.
+        to: Offset,
+    },
+    /// Read on and answer with [`Sender::handle_step`](super::Sender::handle_step).
+    Read {
+        /// The epoch.
+        epoch: EpochId,
+        /// From here.
+        from: Offset,
+        /// At most so many bytes, but at least a line.
+        max: u64,
+        /// Longer lines in pieces of this length.
+        max_line: u32,
+    },
+    /// Hash these bytes of the file and answer with [`Sender::handle_hash`](super::Sender::handle_hash).
+    Hash {
+        /// The epoch; none: the file that lost its name.
+        epoch: Option<EpochId>,
+        /// The first byte.
+        from: Offset,
+        /// Behind the last byte.
+        to: Offset,
+    },
+    /// Find the start of the line that holds this position (itself, if a line starts there), not below the lowest
+    /// readable one; answer with [`Sender::handle_line_start`](super::Sender::handle_line_start).
+    LineStart {
+        /// The position.
+        at: Offset,
+    },
+    /// Everything below is durable in this archive.
+    Confirm {
+        /// The archive.
+        archive: ArchiveId,
+        /// The epoch.
+        epoch: EpochId,
+        /// The position.
+        offset: Offset,
+        /// The ledger's head, when an `ack` said it.
+        ledger: Option<Hash>,
+    },
+    /// The file that lost its name is this epoch, or none that this master holds. Either store that and go on with
+    /// [`Sender::handle_source`](super::Sender::handle_source), or end the connection and ask the next master.
+    Adopt(Option<EpochId>),
+    /// The connection is over: send what was polled before, close it, and drop the sender.
+    End(Outcome),
+}
+
+/// How a connection ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// Why.
+    pub why: Why,
+    /// Whether the back-off starts again.
+    pub reset: bool,
+}
+
+/// Why a connection ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Why {
+    /// Told to stop, and everything that was sent is acknowledged.
+    Finished,
+    /// The listener goes away.
+    Drained,
+    /// An earlier epoch has to be continued: connect again at once.
+    Elsewhere,
+    /// The listener said no.
+    Refused(Refuse),
+    /// The file is another one than the listener's epoch: store a new epoch with this `of` and `base`, and connect
+    /// again at once.
+    Branch {
+        /// The epoch that it shares the bytes below `base` with.
+        of: Option<EpochId>,
+        /// Where the new epoch starts.
+        base: Offset,
+    },
+    /// Our own file can't be read, which proves nothing.
+    Unreadable,
+    /// The peer broke the protocol.
+    Violation(&'static str),
+    /// No answer in time.
+    Late(&'static str),
+    /// The connection broke.
+    Broken,
+}
+
+/// A driver's call does not fit: a mistake in this program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Misuse(pub &'static str);

@@ -1,0 +1,255 @@
+//! Whether the file and the listener's epoch are one: the tail proof, the search in another file, the lost state.
+
+use super::*;
+use crate::sender::search::{Question, Search};
+
+/// The epochs of a listener, compared one after the other with a file whose name was lost.
+#[derive(Debug)]
+pub(super) struct Adoption {
+    held: VecDeque<Held>,
+    /// Whether the tail of the first one was compared, and it is the head's turn.
+    at_head: bool,
+    /// One whose long head agrees: the file shares its beginning.
+    begins: Option<EpochId>,
+}
+
+/// The search for the last common position.
+#[derive(Debug)]
+pub(super) struct Comparison {
+    of: EpochId,
+    search: Search,
+    ours: Option<Hash>,
+    theirs: Option<Option<Hash>>,
+    /// The search is over, and the start of the line is awaited.
+    line: bool,
+}
+
+/// A head of so many bytes says that two files begin alike.
+const LONG_HEAD: u32 = 4096;
+
+impl Sender {
+    /// The answer to an [`Action::Hash`]; none: the bytes could not be read, which proves nothing.
+    pub fn handle_hash(&mut self, hash: Option<Hash>, now: Instant) {
+        match std::mem::replace(&mut self.state, State::Ended) {
+            State::Checking(resume) => {
+                self.state = State::Flowing;
+                match hash {
+                    None => self.end(Why::Unreadable),
+                    Some(hash) if hash == resume.tail.blake3 => self.accept(&resume),
+                    Some(_) => self.compare(&resume, now),
+                }
+            }
+            State::Comparing(mut comparison) => match hash {
+                None => {
+                    self.state = State::Flowing;
+                    self.end(Why::Unreadable);
+                }
+                ours => {
+                    comparison.ours = ours;
+                    self.answered(comparison, now);
+                }
+            },
+            State::Adopting(adoption) => self.adopt(adoption, hash),
+            other => self.state = other,
+        }
+    }
+
+    /// The answer to an [`Action::LineStart`]; none: it could not be read.
+    pub fn handle_line_start(&mut self, at: Option<Offset>) {
+        let State::Comparing(comparison) = &self.state else {
+            return;
+        };
+        let of = comparison.search.is_proved().then_some(comparison.of);
+        match at {
+            Some(base) => self.end(Why::Branch { of, base }),
+            None => self.end(Why::Unreadable),
+        }
+    }
+
+    /// Another epoch for this connection, after [`Action::Adopt`].
+    ///
+    /// # Errors
+    /// [`Misuse`]: nothing was to be adopted.
+    pub fn handle_source(&mut self, source: Source, now: Instant) -> Result<(), Misuse> {
+        match self.state {
+            State::Adopted => {
+                self.source = source;
+                self.greet(now);
+                Ok(())
+            }
+            State::Ended => Ok(()),
+            _ => Err(Misuse("no epoch was to be adopted")),
+        }
+    }
+
+    /// Compares the tail of a resume, as far as it can be read.
+    pub(super) fn check(&mut self, resume: Resume, now: Instant) {
+        let Print { end, len, .. } = resume.tail;
+        let from = resume.tail.start();
+        if self.bugs.has(Bug::NoTailProof) || len == 0 && resume.offset <= self.source.size {
+            return self.accept(&resume);
+        }
+        if resume.offset > self.source.size && self.source.from < self.source.size {
+            // The listener holds more than the file: no need to look.
+            return self.compare(&resume, now);
+        }
+        if from < self.source.from || end > self.source.size {
+            // What can't be read disproves nothing.
+            return self.accept(&resume);
+        }
+        let epoch = Some(resume.epoch);
+        self.actions.push_back(Action::Hash {
+            epoch,
+            from,
+            to: end,
+        });
+        self.state = State::Checking(resume);
+    }
+
+    fn compare(&mut self, resume: &Resume, now: Instant) {
+        let floor = self.source.from.max(self.source.base.unwrap_or_default());
+        let end = resume.tail.end.min(self.source.size);
+        let comparison = Comparison {
+            of: resume.epoch,
+            search: Search::new(floor, end),
+            ours: None,
+            theirs: None,
+            line: false,
+        };
+        self.ask(comparison, now);
+    }
+
+    fn ask(&mut self, mut comparison: Comparison, now: Instant) {
+        (comparison.ours, comparison.theirs) = (None, None);
+        let epoch = comparison.of;
+        match comparison.search.question() {
+            Some(Question { end, len }) if self.proofs < self.limits.proofs => {
+                self.proofs += 1;
+                let from = end.back(u64::from(len));
+                self.actions
+                    .push_back(Action::Control(Control::Prove { epoch, end, len }));
+                self.actions.push_back(Action::Hash {
+                    epoch: Some(epoch),
+                    from,
+                    to: end,
+                });
+                self.answer_by = Some(now + self.limits.answer);
+            }
+            _ => {
+                comparison.line = true;
+                self.answer_by = None;
+                let at = comparison.search.found();
+                self.actions.push_back(Action::LineStart { at });
+            }
+        }
+        self.state = State::Comparing(comparison);
+    }
+
+    pub(super) fn proved(&mut self, theirs: Option<Hash>, now: Instant) {
+        match std::mem::replace(&mut self.state, State::Ended) {
+            State::Comparing(mut comparison) if comparison.theirs.is_none() && !comparison.line => {
+                comparison.theirs = Some(theirs);
+                self.answer_by = None;
+                self.answered(comparison, now);
+            }
+            other => {
+                self.state = other;
+                self.end(Why::Violation("a proof that was not asked for"));
+            }
+        }
+    }
+
+    fn answered(&mut self, mut comparison: Comparison, now: Instant) {
+        match (comparison.ours, comparison.theirs) {
+            (Some(ours), Some(Some(theirs))) => {
+                comparison.search.answer(ours == theirs);
+                self.ask(comparison, now);
+            }
+            // They do not have it any more: what was found until here has to do.
+            (Some(_), Some(None)) => {
+                let at = comparison.search.found();
+                comparison.line = true;
+                self.actions.push_back(Action::LineStart { at });
+                self.state = State::Comparing(comparison);
+            }
+            _ => self.state = State::Comparing(comparison),
+        }
+    }
+
+    pub(super) fn listed(&mut self, mut held: Vec<Held>) {
+        if !matches!(self.state, State::Greeting) || self.source.epoch.is_some() {
+            return self.end(Why::Violation("epochs that were not asked for"));
+        }
+        self.answer_by = None;
+        // The one that proves most is asked about first.
+        held.sort_by_key(|held| std::cmp::Reverse(held.tail.end));
+        let adoption = Adoption {
+            held: held.into(),
+            at_head: false,
+            begins: None,
+        };
+        self.adopt_next(adoption);
+    }
+
+    fn adopt_next(&mut self, mut adoption: Adoption) {
+        let (from, size) = (self.source.from, self.source.size);
+        while let Some(held) = adoption.held.front() {
+            let print = if adoption.at_head {
+                held.head
+            } else {
+                held.tail
+            };
+            let fits = print.end <= size && print.start() >= from && print.len > 0;
+            let (start, end) = (print.start(), print.end);
+            if fits && (!adoption.at_head || print.len >= LONG_HEAD && adoption.begins.is_none()) {
+                self.actions.push_back(Action::Hash {
+                    epoch: None,
+                    from: start,
+                    to: end,
+                });
+                self.state = State::Adopting(adoption);
+                return;
+            }
+            adoption.turn();
+        }
+        self.actions.push_back(Action::Adopt(adoption.begins));
+        self.state = State::Adopted;
+    }
+
+    fn adopt(&mut self, mut adoption: Adoption, hash: Option<Hash>) {
+        let Some(held) = adoption.held.front() else {
+            return self.adopt_next(adoption);
+        };
+        let Some(hash) = hash else {
+            self.state = State::Flowing;
+            return self.end(Why::Unreadable);
+        };
+        let (epoch, at_head) = (held.epoch, adoption.at_head);
+        let same = hash
+            == if at_head {
+                held.head.blake3
+            } else {
+                held.tail.blake3
+            };
+        if same && !at_head {
+            self.actions.push_back(Action::Adopt(Some(epoch)));
+            self.state = State::Adopted;
+            return;
+        }
+        if same {
+            adoption.begins = Some(epoch);
+        }
+        adoption.turn();
+        self.adopt_next(adoption);
+    }
+}
+
+impl Adoption {
+    /// From an epoch's tail to its head, from there to the next epoch.
+    fn turn(&mut self) {
+        if self.at_head {
+            self.held.pop_front();
+        }
+        self.at_head = !self.at_head;
+    }
+}

@@ -282,7 +282,6 @@ impl Core {
             target
                 .finish_line(&self.disk, part, progress)
                 .map_err(blocked(&target.path))?;
-            progress.done = line_start(part, progress.done);
             moved[index] = true;
         }
         if !moved.contains(&true) {

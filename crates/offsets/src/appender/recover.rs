@@ -2,7 +2,6 @@
 
 use super::core::{Core, blocked};
 use super::locate::{Found, locate};
-use super::matching::line_start;
 use super::record::{Note, Plan, Record};
 use super::target::{Progress, Target};
 use super::{AppendError, Recovered};
@@ -86,7 +85,6 @@ impl Core {
             target
                 .finish_line(&self.disk, part, &mut progress)
                 .map_err(at(&path))?;
-            progress.done = line_start(part, progress.done);
         } else {
             progress.done = standing.whole;
         }

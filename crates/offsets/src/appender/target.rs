@@ -111,25 +111,43 @@ impl Target {
         Ok(())
     }
 
-    /// Writes the rest of a line that stands unfinished at the file's very end, and nothing else.
-    /// `false`: it is not at the end, or the file has no name any more.
+    /// In a file that was rotated: writes the rest of a line that stands unfinished at its very end,
+    /// and takes `progress` back to the line's start if that is not possible (others wrote behind it,
+    /// the file has no name any more or can't grow). Only a full disk is worth waiting for.
     pub(super) fn finish_line(
         &mut self,
         disk: &Disk,
         part: &[u8],
         progress: &mut Progress,
-    ) -> io::Result<bool> {
+    ) -> io::Result<()> {
+        match self.try_finish_line(disk, part, progress) {
+            Err(error) if is_full(&error) => return Err(error),
+            Err(error) => {
+                tracing::warn!(path = %self.path.display(), %error, "line left torn, and written again");
+            }
+            Ok(()) => {}
+        }
+        progress.done = line_start(part, progress.done);
+        Ok(())
+    }
+
+    fn try_finish_line(
+        &mut self,
+        disk: &Disk,
+        part: &[u8],
+        progress: &mut Progress,
+    ) -> io::Result<()> {
         let from = line_start(part, progress.done);
         let end = super::matching::line_end(part, from);
         while from < progress.done && progress.done < end {
             let open = self.open()?;
             let meta = open.file.metadata()?;
             if meta.nlink() == 0 || meta.len() != open.pos {
-                return Ok(false);
+                break;
             }
             self.write_once(disk, part, progress, end)?;
         }
-        Ok(true)
+        Ok(())
     }
 
     fn write_once(
@@ -279,6 +297,14 @@ pub(super) fn is_absent(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
+}
+
+/// Room may come back.
+fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
     )
 }
 

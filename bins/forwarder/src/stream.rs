@@ -51,6 +51,7 @@ pub(crate) struct Link {
     remembered: Option<u64>,
     watch: Option<Watch>,
     complaint: Seldom<&'static str>,
+    troubled: bool,
 }
 
 impl Link {
@@ -97,6 +98,7 @@ impl Link {
             remembered: None,
             watch,
             complaint: Seldom::new(Duration::from_secs(60)),
+            troubled: false,
         })
     }
 
@@ -175,9 +177,17 @@ impl Link {
     /// The source can't be read now.
     pub(crate) fn trouble(&mut self, error: &TailError) {
         self.board.metrics.read_errors.inc();
+        self.troubled = true;
         let error = error.to_string();
         self.health.failed(&error);
         self.complain("source", &error);
+    }
+
+    /// The source can be read again, while connected.
+    pub(crate) fn relief(&mut self) {
+        if std::mem::take(&mut self.troubled) {
+            self.health.ok();
+        }
     }
 
     fn complain(&self, about: &'static str, error: &str) {
@@ -209,8 +219,8 @@ impl Link {
         }
     }
 
-    /// Looks at the file while there is no session.
-    async fn observe(&mut self) -> anyhow::Result<()> {
+    /// Looks at the file while nothing is read: without a session, or while the peer takes nothing. Not cancel safe.
+    pub(crate) async fn observe(&mut self) -> anyhow::Result<()> {
         let (standing, error) = self.patience.wait(self.tailer.observe()).await?;
         if let Some(error) = error {
             self.trouble(&error);

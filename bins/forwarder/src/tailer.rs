@@ -12,6 +12,8 @@ use tokio::task::JoinHandle;
 pub(crate) struct Tailer {
     home: Option<Box<Home>>,
     away: Option<JoinHandle<(Box<Home>, Batch)>>,
+    /// Brought home while nobody waited for it.
+    ready: Option<Batch>,
 }
 
 #[derive(Debug)]
@@ -43,11 +45,16 @@ impl Tailer {
         Self {
             home: Some(Box::new(home)),
             away: None,
+            ready: None,
         }
     }
 
-    /// Sends the follower for the next batch; `frames` is what it is put into. If it is away already, nothing happens.
+    /// Sends the follower for the next batch; `frames` is what it is put into. If it is away already, or has brought
+    /// one that nobody took, nothing happens.
     pub(crate) fn start(&mut self, mut frames: Vec<u8>) {
+        if self.ready.is_some() {
+            return;
+        }
         let Some(mut home) = self.home.take() else {
             return;
         };
@@ -84,11 +91,18 @@ impl Tailer {
     /// # Errors
     /// The reading thread panicked.
     pub(crate) async fn finish(&mut self) -> anyhow::Result<Batch> {
-        let away = self.away.as_mut().context("the follower was not sent")?;
-        let (home, batch) = away.await.context("read a batch")?;
-        self.away = None;
-        self.home = Some(home);
-        Ok(batch)
+        self.come_home().await?;
+        self.ready.take().context("the follower was not sent")
+    }
+
+    async fn come_home(&mut self) -> anyhow::Result<()> {
+        if let Some(away) = &mut self.away {
+            let (home, batch) = away.await.context("read a batch")?;
+            self.away = None;
+            self.home = Some(home);
+            self.ready = Some(batch);
+        }
+        Ok(())
     }
 
     /// The follower, once it is home; what it brought is thrown away, which is right before a rewind only.
@@ -96,9 +110,8 @@ impl Tailer {
     /// # Errors
     /// The reading thread panicked.
     pub(crate) async fn recall(&mut self) -> anyhow::Result<&mut Follower> {
-        if self.away.is_some() {
-            self.finish().await?;
-        }
+        self.come_home().await?;
+        self.ready = None;
         self.here()
     }
 
@@ -111,12 +124,12 @@ impl Tailer {
         Ok(&mut home.follower)
     }
 
-    /// Looks whether the file was rotated, and holds on to what is there, while nothing is read.
+    /// Looks whether the file was rotated, and holds on to what is there, while nothing is read. Not cancel safe.
     ///
     /// # Errors
     /// The looking thread panicked.
     pub(crate) async fn observe(&mut self) -> anyhow::Result<(Standing, Option<TailError>)> {
-        self.recall().await?;
+        self.come_home().await?;
         let mut home = self.home.take().context("the follower is away")?;
         let (home, error) = tokio::task::spawn_blocking(move || {
             let error = home.follower.observe(Now::system()).err();

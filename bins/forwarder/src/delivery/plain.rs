@@ -8,13 +8,12 @@ use std::time::{Duration, Instant};
 
 use tail::{Gap, Roll, Span, Step};
 use tokio::sync::watch;
-use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
 use super::End;
 use crate::connection::{Connection, PeerEnd};
 use crate::stream::Link;
-use crate::tailer::Batch;
+use crate::tailer::{Batch, OBSERVE};
 
 /// First and longest pause between two looks at a file that is still warm.
 const NAP: Duration = Duration::from_millis(2);
@@ -117,6 +116,9 @@ impl Session<'_> {
             }
             self.connection.healthy().await?;
             self.link.remember().await?;
+            if batch.step.is_ok() {
+                self.link.relief();
+            }
             if !matches!(batch.step, Ok(Step::Idle(_))) {
                 self.idle = None;
                 self.link.disarm();
@@ -157,20 +159,10 @@ impl Session<'_> {
         if matches!(batch.step, Ok(Step::Part(_))) {
             self.link.board.metrics.parts.inc();
         }
-        let drain = self.link.limits.drain;
         if !batch.frames.is_empty() {
             self.link.tailer.start(std::mem::take(&mut self.spare));
-            let sending = async {
-                let mut send = pin!(self.connection.send(&batch.frames));
-                tokio::select! {
-                    biased;
-                    sent = &mut send => Some(sent),
-                    () = stopped(stop) => timeout(drain, send).await.ok(),
-                }
-            };
-            match self.link.patience.wait(sending).await {
-                Some(sent) => sent?,
-                None => return Ok(false),
+            if !self.write(&batch.frames, stop).await? {
+                return Ok(false);
             }
         }
         self.took(span.seq);
@@ -181,6 +173,39 @@ impl Session<'_> {
         batch.frames.clear();
         self.spare = batch.frames;
         Ok(true)
+    }
+
+    /// Writes all of it, however long the peer takes; the file is looked at meanwhile, since it may be rotated. False:
+    /// told to stop, and the peer would not take the rest in time.
+    async fn write(
+        &mut self,
+        frames: &[u8],
+        stop: &mut watch::Receiver<bool>,
+    ) -> Result<bool, Broken> {
+        let mut until = None;
+        let mut send = pin!(self.connection.send(frames));
+        loop {
+            let nap = match until {
+                None => OBSERVE,
+                Some(until) => Instant::saturating_duration_since(&until, Instant::now()),
+            };
+            tokio::select! {
+                biased;
+                sent = &mut send => {
+                    sent?;
+                    return Ok(true);
+                }
+                () = stopped(stop), if until.is_none() => {
+                    until = Some(Instant::now() + self.link.limits.drain);
+                }
+                () = tokio::time::sleep(nap) => {
+                    if until.is_some() {
+                        return Ok(false);
+                    }
+                    self.link.observe().await?;
+                }
+            }
+        }
     }
 
     fn took(&mut self, seq: u64) {

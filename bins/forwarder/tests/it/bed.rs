@@ -22,10 +22,15 @@ pub(crate) struct Bed {
 impl Bed {
     /// Makes the CA and enrols worker `w1`.
     pub(crate) async fn new() -> Self {
+        Self::at(SystemTime::now()).await
+    }
+
+    /// The same, at another time.
+    pub(crate) async fn at(now: SystemTime) -> Self {
         let bed = Self {
             dir: tempfile::tempdir().unwrap(),
         };
-        Authority::init(&bed.data(), &InitOptions::default(), SystemTime::now())
+        Authority::init(&bed.data(), &InitOptions::default(), now)
             .await
             .unwrap();
         let enrolment = Enrolment {
@@ -34,9 +39,7 @@ impl Bed {
             out: bed.identity(),
             replace: false,
         };
-        pki::enrol(&bed.data(), enrolment, SystemTime::now())
-            .await
-            .unwrap();
+        pki::enrol(&bed.data(), enrolment, now).await.unwrap();
         bed
     }
 

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::SystemTime;
 
 use crate::bed::{Bed, lines};
 use crate::receiver::Receiver;
@@ -162,6 +163,14 @@ async fn a_second_process_on_the_same_state_is_refused() {
         text.contains(bed.state().to_str().unwrap()) && text.contains("in use"),
         "{text}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expired_certificate_is_named_with_its_date() {
+    let long_ago = SystemTime::now() - 3 * pki::LEAF_LIFETIME;
+    let bed = Bed::at(long_ago).await;
+    let config = bed.config_file(&[1], "");
+    check(&config, 78, &["identity", "worker.crt", "expired on 20"]);
 }
 
 #[test]

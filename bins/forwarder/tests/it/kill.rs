@@ -96,3 +96,20 @@ async fn loses_nothing_and_tears_nothing() {
     assert_eq!(lost, 0, "of {count}");
     assert!(bed.ledger().is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_ends_in_order_and_nothing_comes_twice() {
+    let bed = Bed::new().await;
+    let receiver = Receiver::start(&bed).await;
+    let config = bed.config_file(&[receiver.port], "");
+    for round in 0..3 {
+        bed.append(&lines(round * 500..(round + 1) * 500));
+        let mut program = Program::start(&config);
+        receiver.has((round as usize + 1) * 500).await;
+        let pid = rustix::process::Pid::from_child(&program.0);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        assert_eq!(program.0.wait().unwrap().code(), Some(0));
+    }
+    let expected: Vec<_> = (0..1500).map(line).collect();
+    assert!(receiver.messages() == expected);
+}

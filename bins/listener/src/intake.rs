@@ -104,6 +104,6 @@ impl Intake {
 /// Most bytes on the way from one connection to a segment.
 const MAX_OWN_BYTES: usize = 1 << 20;
 /// Most bytes on the way from all connections.
-const MAX_BYTES: usize = 6 << 20;
+const MAX_BYTES: usize = 4 << 20;
 /// Most batches on the way; each is a read of a connection.
 const MAX_BATCHES: usize = 1024;

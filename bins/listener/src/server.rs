@@ -81,18 +81,19 @@ impl Server {
                     continue;
                 }
             };
+            let span = tracing::info_span!("connection", client.addr = %addr);
             match Arc::clone(&self.door.connections).try_acquire_owned() {
                 Ok(permit) => {
-                    let span = tracing::info_span!("connection", client.addr = %addr);
                     tasks.spawn(
                         Arc::clone(&self.door)
                             .enter(tcp, addr, permit)
                             .instrument(span),
                     );
                 }
-                Err(_) => self
-                    .door
-                    .refuse(addr, "connections", &"as many connections as may be"),
+                Err(_) => span.in_scope(|| {
+                    self.door
+                        .refuse(addr, "connections", &"as many connections as may be");
+                }),
             }
         }
         // Nobody new: the port is closed before those who are here are asked to go.
@@ -162,7 +163,7 @@ impl Door {
     fn refuse(&self, addr: SocketAddr, code: &'static str, why: &dyn std::fmt::Display) {
         count(&self.shared.metrics.refused, "reason", code, 1);
         if let Some(suppressed) = self.quiet.allow((addr.ip(), code), Instant::now()) {
-            tracing::warn!(client.addr = %addr, reason = %why, suppressed, "connection refused");
+            tracing::warn!(reason = %why, suppressed, "connection refused");
         }
     }
 

@@ -199,4 +199,4 @@ impl Inbox {
 }
 
 /// Most bytes of committed batches kept for the merger; what is beyond it is read from the archive again.
-pub(crate) const MAX_QUEUE: usize = 4 << 20;
+pub(crate) const MAX_QUEUE: usize = 2 << 20;

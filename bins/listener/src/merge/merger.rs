@@ -395,7 +395,7 @@ pub(super) fn now() -> Timestamp {
 /// Where places are stored.
 const PREFIX: &str = "merged/";
 /// A batch is appended when one of its files has so many bytes.
-const BATCH_BYTES: usize = 2 << 20;
+const BATCH_BYTES: usize = 1 << 20;
 /// How much is read from the archive at a time.
 const READ_BYTES: usize = 256 << 10;
 /// The pause before a blocked append is tried again.

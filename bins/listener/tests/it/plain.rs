@@ -77,7 +77,7 @@ async fn closes_on_bad_framing_and_keeps_what_was_whole() {
         .lines()
         .filter(|line| line.contains("framing broken"))
         .collect();
-    assert_eq!(told.len(), 1, "once per address: {log}");
+    assert_eq!(told.len(), 3, "once per address and error: {log}");
     let offset = frames(0, 10).len();
     for what in [
         "127.0.0.1:",

@@ -59,7 +59,7 @@ pub(crate) struct InitArgs {
 /// `enroll`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct EnrollArgs {
-    /// Name of the worker: [A-Za-z0-9][A-Za-z0-9._-]{0,63}
+    /// Name of the worker: letters, digits, `.`, `_` and `-`, at most 64
     pub(crate) name: WorkerName,
     /// Data directory of the listener
     #[arg(long, value_name = "DIR")]

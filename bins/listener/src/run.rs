@@ -198,7 +198,16 @@ fn options(config: &Config) -> Options {
         segment_max_age: config.segment_age,
         // The last batch may pass the limit by a frame and a read.
         window_bytes: config.commit_bytes + u64::from(config.max_frame) + (1 << 20),
+        reserve_bytes: reserve(&config.data),
         ..Options::default()
+    }
+}
+
+/// Room that segments leave to the index: a twentieth of a small file system, at most [`RESERVE`].
+fn reserve(data: &Path) -> u64 {
+    match rustix::fs::statvfs(data) {
+        Ok(stat) => RESERVE.min(stat.f_blocks.saturating_mul(stat.f_frsize) / 20),
+        Err(_) => RESERVE,
     }
 }
 
@@ -321,3 +330,6 @@ fn raise_file_limit() {
         tracing::debug!(%error, "limit of open files stays");
     }
 }
+
+/// The most room that segments leave to the index, in bytes.
+const RESERVE: u64 = 64 << 20;

@@ -25,7 +25,7 @@ pub struct Options {
     /// Most bytes that the caller puts into one commit window. A `.log` epoch that holds more than this beyond the
     /// index means that the index is not its own.
     pub window_bytes: u64,
-    /// Room on the file system that segments leave free, in bytes, so that the index can still move.
+    /// Room on the file system at which no window is begun, in bytes, so that the index can still move.
     pub reserve_bytes: u64,
     /// Most segment files held open between windows.
     pub max_open_files: usize,
@@ -239,12 +239,9 @@ impl Archive {
             return Ok(());
         }
         let available = self.root.available().map_err(AppendError::Full)?;
-        let need = self
-            .options
-            .reserve_bytes
-            .saturating_add(self.options.window_bytes);
+        let need = self.options.reserve_bytes;
         if available < need {
-            let what = format!("{available} bytes available, {need} wanted");
+            let what = format!("{available} bytes available, {need} are reserved");
             return Err(AppendError::Full(io::Error::new(
                 io::ErrorKind::StorageFull,
                 what,

@@ -34,7 +34,7 @@ pub enum AppendError {
     /// There is no room, or only the index's reserve. The window is as it was: commit it, free room, append again.
     #[error("no room for segments")]
     Full(#[source] io::Error),
-    /// The disk failed. The window is void: call [`Archive::void`] before anything else.
+    /// The disk failed. The window is void: call [`Archive::void`](crate::Archive::void) before anything else.
     #[error("append to {key}")]
     Failed {
         /// The stream that was being written.
@@ -42,12 +42,12 @@ pub enum AppendError {
         /// What the system said.
         source: io::Error,
     },
-    /// A window was voided and not cut yet: call [`Archive::void`].
+    /// A window was voided and not cut yet: call [`Archive::void`](crate::Archive::void).
     #[error("a void window is still to be cut")]
     Void,
 }
 
-/// Why a window does not stand. It is void: call [`Archive::void`] before anything else.
+/// Why a window does not stand. It is void: call [`Archive::void`](crate::Archive::void) before anything else.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommitError {

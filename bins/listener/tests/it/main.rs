@@ -4,6 +4,7 @@
 mod admin;
 mod commands;
 mod crash;
+mod full;
 mod limits;
 mod merged;
 mod plain;

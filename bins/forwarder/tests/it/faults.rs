@@ -74,15 +74,44 @@ async fn a_deaf_receiver_is_left_and_nothing_counts_as_delivered() {
         stream.is_some_and(|stream| stream["connected"] == false && stream["error"].is_string())
     })
     .await;
-    // Some fits into the kernel's buffers of the other side, and its TCP has said so.
+    // A batch is larger than the other side's buffer.
     let offset = forwarder.stream().await.unwrap()["offset"]
         .as_u64()
         .unwrap();
-    assert!(offset < 8 << 20, "{offset} cannot have been delivered");
+    assert_eq!(offset, 0, "that cannot have been delivered");
     deaf.kill().await;
     let receiver = Receiver::start_at(&bed, port, Manner::Serve).await;
     until(async || receiver.messages().last() == Some(&line(99_999))).await;
     forwarder.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_only_in_our_kernel_does_not_count() {
+    let bed = Bed::new().await;
+    let deaf = Receiver::start_at(&bed, 0, Manner::Deaf).await;
+    let port = deaf.port;
+    // More than the other side's buffer, less than both together: every write succeeds.
+    bed.append(&lines(0..1000));
+    let size = lines(0..1000).len() as u64;
+    let mut limits = limits();
+    limits.batch = 4 << 10;
+    let forwarder = bed.start_with(&[port], "", limits);
+    let mut offset = 0;
+    until(async || {
+        let stream = forwarder.stream().await.unwrap_or_default();
+        offset = stream["offset"].as_u64().unwrap_or(0);
+        stream["sent"] == size && offset > 0
+    })
+    .await;
+    assert!(offset < size, "{offset} of {size}");
+    deaf.kill().await;
+    let receiver = Receiver::start_at(&bed, port, Manner::Serve).await;
+    until(async || receiver.messages().last() == Some(&line(999))).await;
+    forwarder.stop().await;
+    assert!(
+        receiver.count() < 1000,
+        "what the other side's kernel took is not sent again"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

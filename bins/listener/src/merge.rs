@@ -8,8 +8,9 @@
 mod feed;
 mod lines;
 mod merger;
+mod places;
 
 pub(crate) use feed::Feed;
 #[cfg(test)]
 pub(crate) use feed::{Inbox, Mail};
-pub(crate) use merger::{Merger, Outputs};
+pub(crate) use merger::{Outputs, Tools, keep};

@@ -18,7 +18,7 @@ use tokio::sync::{oneshot, watch};
 use crate::config::Config;
 use crate::intake::Intake;
 use crate::keeper::{Keeper, Tools};
-use crate::merge::{Feed, Merger, Outputs};
+use crate::merge::{self, Feed, Outputs};
 use crate::metrics::Metrics;
 use crate::server::Server;
 use crate::session::{LARGE_KIB, Shared};
@@ -108,14 +108,14 @@ pub(crate) async fn run(
     let (intake, batches) = Intake::new(metrics.queued_bytes.clone());
     let (feed, merger) = if Outputs::of(&config).is_on() {
         let (feed, inbox) = Feed::new();
-        let pulse = health.pulse("merged");
-        let (config, metrics, stop) = (config.clone(), metrics.clone(), stop_rx.clone());
-        let merger = on_thread("merged", async move || {
-            Merger::open(&config, inbox, metrics, pulse, stop)
-                .await?
-                .run()
-                .await
-        })?;
+        let tools = merge::Tools {
+            inbox,
+            metrics: metrics.clone(),
+            pulse: Arc::new(health.pulse("merged")),
+            stop: stop_rx.clone(),
+        };
+        let config = config.clone();
+        let merger = on_thread("merged", async move || merge::keep(&config, tools).await)?;
         (feed, Some(merger))
     } else {
         (Feed::default(), None)

@@ -62,7 +62,7 @@ impl Piece {
 }
 
 /// The merger's end.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Inbox(Arc<Shared>);
 
 /// What the merger finds in its inbox.

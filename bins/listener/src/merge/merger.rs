@@ -6,11 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use archive::{Chunk, EpochId, ReadError, Reader, StreamKey};
+use archive::{Chunk, ReadError, Reader};
 use framing::Decoder;
-use offsets::{AppendError, Appender, Change, Limits, Store};
+use offsets::{AppendError, Appended, Appender, Limits, Store};
 use rfc5424::Timestamp;
-use serde::{Deserialize, Serialize};
 use service::Seldom;
 use service::status::Pulse;
 use tokio::sync::watch;
@@ -18,6 +17,7 @@ use tokio::sync::watch;
 use crate::config::Config;
 use crate::merge::feed::{Inbox, Mail, Piece, Source};
 use crate::merge::lines;
+use crate::merge::places::{self, Places};
 use crate::metrics::{Metrics, count};
 
 /// The files that are on.
@@ -44,20 +44,63 @@ impl Outputs {
     }
 }
 
-/// Writes the merged outputs; runs on a thread of its own.
-pub(crate) struct Merger {
+/// What the merger is given.
+#[derive(Debug, Clone)]
+pub(crate) struct Tools {
+    pub(crate) inbox: Inbox,
+    pub(crate) metrics: Metrics,
+    pub(crate) pulse: Arc<Pulse>,
+    pub(crate) stop: watch::Receiver<bool>,
+}
+
+/// Keeps the merged outputs written until the stop; runs on a thread of its own. Whatever is wrong with their files
+/// is tried again, from what they hold then: the archive does not wait for it.
+///
+/// # Errors
+/// What was still wrong at the stop. The next start goes on from there.
+pub(crate) async fn keep(config: &Config, tools: Tools) -> anyhow::Result<()> {
+    let mut fresh = true;
+    loop {
+        let result = match Merger::open(config, tools.clone(), fresh).await {
+            Ok(merger) => {
+                fresh = false;
+                merger.run().await
+            }
+            Err(e) => Err(e),
+        };
+        let Err(error) = result else { return Ok(()) };
+        if *tools.stop.borrow() || tools.inbox.is_over() {
+            return Err(error);
+        }
+        tools.metrics.merged_failures.inc();
+        tracing::error!(
+            error = format!("{error:#}"),
+            retry_s = REOPEN.as_secs(),
+            "merged outputs failed"
+        );
+        tools.pulse.beat();
+        let mut stop = tools.stop.clone();
+        // Either way the next round looks for itself.
+        let _ = tokio::time::timeout(REOPEN, stop.wait_for(|stop| *stop)).await;
+    }
+}
+
+/// Writes the merged outputs.
+struct Merger {
     data: PathBuf,
     outputs: Outputs,
     inbox: Inbox,
     appender: Appender,
     metrics: Metrics,
-    pulse: Pulse,
+    pulse: Arc<Pulse>,
     stop: watch::Receiver<bool>,
     drain: Duration,
     /// How far each epoch is in the files.
     cursors: HashMap<Arc<Source>, u64>,
     /// Places that no epoch was seen for yet.
-    stored: HashMap<(String, String), u64>,
+    stored: Places,
+    /// Whether the archive was opened just now, so that nothing merged can be beyond where it stood then.
+    fresh: bool,
     reader: Option<(Arc<Source>, Reader)>,
     batch: Batch,
     complaints: Seldom,
@@ -74,21 +117,15 @@ struct Batch {
     records: u64,
 }
 
-/// A place in a stream, as it is stored under `merged/WORKER/STREAM/EPOCH`.
-#[derive(Debug, Serialize, Deserialize)]
-struct Place {
-    offset: u64,
-}
-
 impl Merger {
     /// Opens the files and finishes what a crash left behind.
-    pub(crate) async fn open(
-        config: &Config,
-        inbox: Inbox,
-        metrics: Metrics,
-        pulse: Pulse,
-        stop: watch::Receiver<bool>,
-    ) -> anyhow::Result<Merger> {
+    async fn open(config: &Config, tools: Tools, fresh: bool) -> anyhow::Result<Merger> {
+        let Tools {
+            inbox,
+            metrics,
+            pulse,
+            stop,
+        } = tools;
         let outputs = Outputs::of(config);
         let dir = config.data.join("merged");
         let store = Store::open(dir.join("places.sqlite"))
@@ -106,7 +143,7 @@ impl Merger {
             tracing::info!(?what, "merged output finished after a crash");
         }
         // After the recovery, which may have moved them.
-        let stored = places(appender.store()).await?;
+        let stored = places::stored(appender.store()).await?;
         Ok(Merger {
             data: config.data.clone(),
             outputs,
@@ -118,6 +155,7 @@ impl Merger {
             drain: config.limits.drain,
             cursors: HashMap::new(),
             stored,
+            fresh,
             reader: None,
             batch: Batch::default(),
             complaints: Seldom::new(Duration::from_secs(60)),
@@ -125,7 +163,7 @@ impl Merger {
     }
 
     /// Works until the archive's owner is done and everything is merged, or a stop has lasted long enough.
-    pub(crate) async fn run(mut self) -> anyhow::Result<()> {
+    async fn run(mut self) -> anyhow::Result<()> {
         let mut give_up = None;
         loop {
             self.pulse.beat();
@@ -266,10 +304,11 @@ impl Merger {
         }
         let key = (source.key.to_string(), source.epoch.to_string());
         let stored = self.stored.remove(&key).unwrap_or(source.base);
-        if stored > source.stood {
-            tracing::error!(stream = %source.key, offset = source.stood, to = stored, "merged lines are gone from the archive");
+        let most = if self.fresh { source.stood } else { u64::MAX };
+        if stored > most {
+            tracing::error!(stream = %source.key, offset = most, to = stored, "merged lines are gone from the archive");
         }
-        let at = stored.clamp(source.base, source.stood);
+        let at = stored.max(source.base).min(most);
         self.cursors.insert(Arc::clone(source), at);
         at
     }
@@ -280,7 +319,7 @@ impl Merger {
             .batch
             .cursors
             .drain(..)
-            .map(change)
+            .map(places::change)
             .collect::<Result<Vec<_>, _>>()?;
         let (log, json) = (&mut self.batch.log, &mut self.batch.json);
         let mut parts = Vec::with_capacity(2);
@@ -296,24 +335,38 @@ impl Merger {
             match result {
                 Ok(appended) => break appended,
                 Err(AppendError::Blocked { path, source }) => {
-                    self.metrics.merged_failures.inc();
                     if self.complaints.allow((), Instant::now()).is_some() {
                         tracing::error!(path = %path.display(), error = %source, "merged output can't be written, it waits");
                     }
-                    self.pulse.beat();
-                    self.lag();
-                    if *self.stop.borrow() || self.inbox.is_over() {
-                        let Some(rest) = left.checked_sub(RETRY) else {
-                            return Ok(false);
-                        };
-                        left = rest;
+                    if !self.wait(&mut left).await {
+                        return Ok(false);
                     }
-                    tokio::time::sleep(RETRY).await;
                 }
                 Err(e) => return Err(e).context("append to the merged outputs"),
             }
             result = self.appender.resume().await;
         };
+        self.appended(appended);
+        Ok(true)
+    }
+
+    /// Waits before a blocked append is tried again; `false` when a stop has lasted long enough.
+    async fn wait(&mut self, left: &mut Duration) -> bool {
+        self.metrics.merged_failures.inc();
+        self.pulse.beat();
+        self.lag();
+        if *self.stop.borrow() || self.inbox.is_over() {
+            let Some(rest) = left.checked_sub(RETRY) else {
+                return false;
+            };
+            *left = rest;
+        }
+        tokio::time::sleep(RETRY).await;
+        true
+    }
+
+    /// Counts what stands and takes the buffers back.
+    fn appended(&mut self, appended: Appended) {
         let mut buffers = appended.parts.into_iter().map(|mut buffer| {
             buffer.shrink_to(2 * BATCH_BYTES);
             buffer
@@ -337,7 +390,6 @@ impl Merger {
             std::mem::take(&mut self.batch.records),
         );
         self.lag();
-        Ok(true)
     }
 
     fn lag(&mut self) {
@@ -350,38 +402,6 @@ impl Merger {
     }
 }
 
-fn change((source, offset): (Arc<Source>, u64)) -> anyhow::Result<Change> {
-    let key = format!("{PREFIX}{}/{}", source.key, source.epoch);
-    let value =
-        serde_json::to_vec(&Place { offset }).context("write a place of the merged outputs")?;
-    Ok(Change::Put { key, value })
-}
-
-/// The stored places, by stream and epoch.
-async fn places(store: &Store) -> anyhow::Result<HashMap<(String, String), u64>> {
-    let mut places = HashMap::new();
-    for (key, value) in store
-        .list(PREFIX)
-        .await
-        .context("read the places of the merged outputs")?
-    {
-        let read = || {
-            let (stream, epoch) = key.strip_prefix(PREFIX)?.rsplit_once('/')?;
-            let (worker, name) = stream.split_once('/')?;
-            let key = StreamKey::new(worker, name).ok()?;
-            let place: Place = serde_json::from_slice(&value).ok()?;
-            Some((
-                (key.to_string(), EpochId::parse(epoch).ok()?.to_string()),
-                place.offset,
-            ))
-        };
-        let (key, at) =
-            read().with_context(|| format!("place {key:?} of the merged outputs is damaged"))?;
-        places.insert(key, at);
-    }
-    Ok(places)
-}
-
 pub(super) fn now() -> Timestamp {
     let since = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
@@ -392,11 +412,11 @@ pub(super) fn now() -> Timestamp {
     )
 }
 
-/// Where places are stored.
-const PREFIX: &str = "merged/";
 /// A batch is appended when one of its files has so many bytes.
 const BATCH_BYTES: usize = 1 << 20;
 /// How much is read from the archive at a time.
 const READ_BYTES: usize = 256 << 10;
 /// The pause before a blocked append is tried again.
 const RETRY: Duration = Duration::from_millis(500);
+/// The pause before failed outputs are opened again.
+const REOPEN: Duration = Duration::from_secs(5);

@@ -2,7 +2,7 @@
 
 use tokio::net::TcpStream;
 
-use crate::support::{Master, frames, until};
+use crate::support::{Master, frames};
 
 #[tokio::test]
 async fn closes_who_takes_too_long() {
@@ -23,10 +23,7 @@ async fn closes_who_takes_too_long() {
         "closed_total{reason=\"stuck\"}",
         "closed_total{reason=\"idle\"}",
     ] {
-        until(what, async || {
-            (master.metric(what).await == 1).then_some(())
-        })
-        .await;
+        master.shows(what, 1).await;
     }
     drop(silent);
     master.merged(5).await;
@@ -44,36 +41,24 @@ async fn refuses_more_connections_than_allowed() {
         client.send(&frames(0, 1)).await;
         held.push(client);
     }
-    until("both are served", async || {
-        (master.metric("frames_total").await == 2).then_some(())
-    })
-    .await;
+    master.shows("frames_total", 2).await;
     let mut third = master.connect(&a).await;
     let _ = third.end().await;
-    assert_eq!(
-        master
-            .metric("refused_total{reason=\"worker_connections\"}")
-            .await,
-        1
-    );
+    master
+        .shows("refused_total{reason=\"worker_connections\"}", 1)
+        .await;
+    master.shows("connections", 2).await;
     let mut other = master.connect(&b).await;
     other.send(&frames(0, 1)).await;
-    until("the other is served", async || {
-        (master.metric("frames_total").await == 3).then_some(())
-    })
-    .await;
+    master.shows("frames_total", 3).await;
     assert!(master.try_connect(&b).await.is_err());
-    until("the fourth is counted", async || {
-        (master.metric("refused_total{reason=\"connections\"}").await == 1).then_some(())
-    })
-    .await;
+    master
+        .shows("refused_total{reason=\"connections\"}", 1)
+        .await;
     for client in held {
         client.close().await.unwrap();
     }
-    until("there is room again", async || {
-        (master.metric("connections").await == 1).then_some(())
-    })
-    .await;
+    master.shows("connections", 1).await;
     other.send(&frames(1, 2)).await;
     other.close().await.unwrap();
     let mut again = master.connect(&a).await;

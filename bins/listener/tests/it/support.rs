@@ -130,6 +130,14 @@ impl Master {
             .unwrap_or(0)
     }
 
+    /// Waits until a metric has this value.
+    pub(crate) async fn shows(&self, name: &str, value: u64) {
+        until(name, async || {
+            (self.metric(name).await == value).then_some(())
+        })
+        .await;
+    }
+
     /// What the process wrote to stderr, colours taken out.
     pub(crate) fn log(&self) -> String {
         let text = fs::read_to_string(self.path("log")).unwrap_or_default();
@@ -226,6 +234,15 @@ impl Master {
         lines
             .map(|line| serde_json::from_slice(line).unwrap())
             .collect()
+    }
+
+    /// Waits until the merged `.json` has so many records, and gives them all.
+    pub(crate) async fn records(&self, count: usize) -> Vec<Value> {
+        until("the records are merged", async || {
+            let records = self.merged_json();
+            (records.len() >= count).then_some(records)
+        })
+        .await
     }
 
     /// Waits until the merged `.log` has so many lines.

@@ -4,7 +4,7 @@ use pki::Identity;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::support::{Master, frames, until};
+use crate::support::{Master, frames};
 
 #[tokio::test]
 async fn cuts_a_live_session_when_its_worker_is_revoked() {
@@ -14,10 +14,7 @@ async fn cuts_a_live_session_when_its_worker_is_revoked() {
     let mut stays = master.connect(&good).await;
     cut.send(&frames(0, 10)).await;
     stays.send(&frames(0, 10)).await;
-    until("both are read", async || {
-        (master.metric("frames_total").await == 20).then_some(())
-    })
-    .await;
+    master.shows("frames_total", 20).await;
     master.command(&["revoke", "bad", "--data", &master.data().to_string_lossy()]);
     cut.end().await.unwrap();
     stays.send(&frames(10, 20)).await;
@@ -37,7 +34,7 @@ async fn cuts_a_live_session_when_its_worker_is_revoked() {
         Err(_) => true,
     };
     assert!(refused);
-    assert!(master.metric("refused_total{reason=\"revoked\"}").await >= 1);
+    master.shows("refused_total{reason=\"revoked\"}", 2).await;
 }
 
 #[tokio::test]
@@ -68,10 +65,7 @@ async fn refuses_strangers_and_says_so_once() {
     }
     for reason in ["not_tls", "other_ca"] {
         let counted = format!("refused_total{{reason=\"{reason}\"}}");
-        until(reason, async || {
-            (master.metric(&counted).await == 3).then_some(())
-        })
-        .await;
+        master.shows(&counted, 3).await;
     }
     let log = master.log();
     for reason in ["plain text", "not signed by this CA"] {
@@ -96,10 +90,7 @@ async fn refuses_a_worker_that_is_not_in_the_registry() {
         assert!(client.end().await.is_err());
     }
     let counted = "refused_total{reason=\"not_enrolled\"}";
-    until("the refusal is counted", async || {
-        (master.metric(counted).await == 1).then_some(())
-    })
-    .await;
+    master.shows(counted, 1).await;
     master.stop();
 
     let mut lenient = master;

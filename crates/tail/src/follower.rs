@@ -20,7 +20,7 @@ const LOOK: Duration = Duration::from_millis(250);
 /// The longest wait that [`Step::Idle`] asks for.
 const IDLE: Duration = Duration::from_secs(1);
 /// Steps handed out and not confirmed, at most: beyond that nothing more is handed out.
-const MAX_UNCONFIRMED: usize = 1024;
+const MAX_UNCONFIRMED: usize = 4096;
 
 /// What to follow, and with which limits.
 #[derive(Debug, Clone)]

@@ -155,8 +155,9 @@ impl Follower {
                 entry.sealed = true;
             } else if entry.source.is_none()
                 || (last && live == Some(at))
-                // It replaced ours, was written on and then rotated.
+                // It replaced ours, and was rotated then: whoever writes on writes there.
                 || source.length_hint() > entry.size
+                || (source.is_plain() && source.length_hint() == entry.size)
             {
                 let path = source.path.clone();
                 entry

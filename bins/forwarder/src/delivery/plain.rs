@@ -61,7 +61,7 @@ pub(crate) async fn deliver(
 struct Session<'a> {
     link: &'a mut Link,
     connection: Connection,
-    /// Sent and not known to be delivered, oldest first. Bounded by the follower (1,024 steps).
+    /// Sent and not known to be delivered, oldest first. Bounded by the follower (4,096 steps).
     flight: VecDeque<Sent>,
     spare: Vec<u8>,
     settled_at: Instant,

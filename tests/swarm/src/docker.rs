@@ -191,7 +191,10 @@ impl Daemon {
         args.push(image.name.clone());
         args.extend(spec.args.iter().cloned());
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
-        let id = self.docker(&args)?;
+        let id = self.docker(&args).inspect_err(|_| {
+            // Docker leaves a container behind that it could not start.
+            let _ = self.docker(&["rm", "--force", &spec.name]);
+        })?;
         Ok(Container {
             host: self.host.clone(),
             id,
@@ -275,7 +278,7 @@ impl ContainerSpec {
             labels: vec!["logferry.test=true".to_owned()],
             driver: "json-file".to_owned(),
             // Said out loud, since the daemon's configuration may say otherwise.
-            log_options: vec!["max-size=-1".to_owned(), "max-file=1".to_owned()],
+            log_options: vec!["max-size=100g".to_owned(), "max-file=1".to_owned()],
             tty: false,
             args: args.iter().map(|a| (*a).to_owned()).collect(),
         }
@@ -323,15 +326,19 @@ impl Container {
     /// Waits until its program has ended.
     ///
     /// # Errors
-    /// It has not after `limit`.
+    /// It has not after `limit`, or it ended with a code.
     pub fn wait_exit(&self, limit: Duration) -> anyhow::Result<()> {
-        until(&format!("container {} ends", self.name), limit, || {
-            let state = docker(
-                &self.host,
-                &["inspect", "--format", "{{.State.Status}}", &self.id],
-            )?;
-            Ok((state == "exited").then_some(()))
-        })
+        let state = until(&format!("container {} ends", self.name), limit, || {
+            let format = "{{.State.Status}} {{.State.ExitCode}}";
+            let state = docker(&self.host, &["inspect", "--format", format, &self.id])?;
+            Ok(state.starts_with("exited").then_some(state))
+        })?;
+        anyhow::ensure!(
+            state == "exited 0",
+            "container {} ended with {state}",
+            self.name
+        );
+        Ok(())
     }
 
     /// The json-file driver's live file.

@@ -46,11 +46,15 @@ impl Programs {
         built.clone().map_err(anyhow::Error::msg)
     }
 
-    /// The decoy, linked statically, so that it is an image's only file.
+    /// The decoy, linked statically, so that it is an image's only file; or the one in the folder that
+    /// `LOGFERRY_BIN_DIR` names.
     ///
     /// # Errors
     /// The build fails.
     pub fn decoy() -> anyhow::Result<PathBuf> {
+        if let Some(dir) = std::env::var_os("LOGFERRY_BIN_DIR") {
+            return Ok(Path::new(&dir).join("logferry-decoy"));
+        }
         let built = DECOY.get_or_init(|| {
             let args = ["-p", "decoy", "--bin", "logferry-decoy"];
             let paths = cargo_build(&args, Some("-C target-feature=+crt-static"))

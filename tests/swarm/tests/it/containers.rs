@@ -95,7 +95,8 @@ fn carries_three_decoys(read: &str, tty: bool) {
     fleet.wait_exit();
 
     let sources = fleet.stored(tty);
-    assert!(total(&sources) >= 3 * LINES);
+    // Some of the hostile lines are blank or go to stderr.
+    assert!(total(&sources) > 2 * LINES);
     wait_lines(&worker.log(), total(&sources));
     wait_lines(&master.merged_log(), total(&sources));
     worker.stop().unwrap();

@@ -351,6 +351,16 @@ impl Entry {
         }
     }
 
+    /// Reads on behind `print`, which is confirmed.
+    pub(crate) fn go_to(&mut self, print: Print) {
+        self.done = print;
+        self.sent = print.end;
+        self.tail = None;
+        self.sure = None;
+        self.no_line_at = None;
+        self.roll = Stage::Due;
+    }
+
     /// The content is not what it was: it must be looked for elsewhere.
     pub(crate) fn estrange(&mut self) -> Option<Source> {
         self.sure = None;

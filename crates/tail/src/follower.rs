@@ -39,7 +39,7 @@ pub struct Options {
     pub late: Duration,
     /// The same, for a file that has no name any more.
     pub late_gone: Duration,
-    /// Most bytes unread; beyond that the oldest are passed over, with a [`Gap`]. 0: no limit.
+    /// Most bytes unread; beyond that the oldest are passed over, with a [`Gap`](crate::Gap). 0: no limit.
     pub max_lag: u64,
 }
 
@@ -146,7 +146,7 @@ impl Follower {
     }
 
     /// Follows a path of which another program has forwarded the first `offset` bytes: begins behind the next LF, with
-    /// a [`Gap`] up to there. If the live file is shorter it is another one, and read from its start.
+    /// a [`Gap`](crate::Gap) up to there. If the live file is shorter it is another one, and read from its start.
     ///
     /// # Errors
     /// The live file can't be read.

@@ -34,6 +34,8 @@ mod error;
 mod follower;
 mod print;
 mod reading;
+mod resume;
+mod retire;
 mod settle;
 mod siblings;
 mod source;

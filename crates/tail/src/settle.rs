@@ -11,17 +11,13 @@ use crate::epoch::Now;
 use crate::error::TailError;
 use crate::follower::Follower;
 use crate::siblings::{self, Found};
-use crate::source::{Ident, Kind, Source};
+use crate::source::{Kind, Source};
 use crate::step::{Cause, RollCause};
 
 /// A rotated file that can't be opened is given so much time before it becomes a gap.
 const ALIEN: Duration = Duration::from_secs(60);
 /// Epochs held open at a time. More stay in the directory until their turn comes.
 const MAX_OPEN: usize = 64;
-/// Finished epochs watched for late writes, at most.
-const MAX_LATE: usize = 8;
-/// Finished epochs remembered so that their files are recognised.
-const MAX_SEALED: usize = 8;
 
 impl Follower {
     /// Looks at the directory and brings the chain up to date; says whether that changed it.
@@ -322,57 +318,6 @@ impl Follower {
             }
             _ => Ok(true),
         }
-    }
-
-    /// What was not found is lost, once something newer proves that the rotation is through.
-    fn write_off(&mut self, proven: bool, inode: Option<Ident>) -> bool {
-        let count = self.chain.len();
-        let mut lost = false;
-        for (index, entry) in self.chain.iter_mut().enumerate() {
-            if entry.source.is_some() || entry.sealed || entry.lost.is_some() {
-                continue;
-            }
-            if entry.roll == Stage::Done {
-                entry.sealed = entry.settled();
-            } else if proven && index + 1 < count {
-                let cut = entry.cause == Some(RollCause::Truncated)
-                    || inode.is_some_and(|inode| inode.same_birth(&entry.ident));
-                let (cause, roll) = if cut {
-                    (Cause::Truncated, RollCause::Truncated)
-                } else {
-                    (Cause::RotatedAway, RollCause::Gone)
-                };
-                entry.lost = Some(cause);
-                entry.cause = Some(roll);
-                lost = true;
-            }
-        }
-        lost
-    }
-
-    /// Lets go of finished epochs: gone, long quiet, or too many.
-    pub(crate) fn tidy(&mut self, now: Now) {
-        let (late, late_gone) = (self.options.late, self.options.late_gone);
-        let mut watched = 0;
-        for entry in self.chain.iter_mut().rev() {
-            if entry.sealed || !entry.settled() {
-                continue;
-            }
-            watched += 1;
-            let nameless = entry.cause == Some(RollCause::Gone);
-            let over = match &entry.source {
-                None => true,
-                Some(source) if !source.is_plain() => entry.sent >= entry.size,
-                Some(_) => entry.quiet(now, if nameless { late_gone } else { late }),
-            };
-            if over || watched > MAX_LATE {
-                entry.sealed = true;
-                entry.source = None;
-            }
-        }
-        // From the front only: a file between two that we know would pass for a new one.
-        let sealed = self.chain.iter().take_while(|entry| entry.sealed).count();
-        self.chain.drain(..sealed.saturating_sub(MAX_SEALED));
     }
 }
 

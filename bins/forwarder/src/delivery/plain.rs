@@ -81,6 +81,7 @@ struct Sent {
 struct Idle {
     since: Instant,
     nap: Duration,
+    looked: Instant,
 }
 
 enum Verdict {
@@ -279,9 +280,12 @@ impl Session<'_> {
         let idle = self.idle.get_or_insert(Idle {
             since: now,
             nap: NAP,
+            looked: now,
         });
         let warm = now.duration_since(idle.since) < WARM;
         let nap = idle.nap;
+        let early = LONGEST_NAP.saturating_sub(now.duration_since(idle.looked));
+        idle.looked = now;
         idle.nap = (nap * 2).min(LONGEST_NAP);
         if !self.flight.is_empty() {
             self.settle().await?;
@@ -294,6 +298,10 @@ impl Session<'_> {
         if self.link.arm() {
             // Armed just now: what came before is not reported.
             return Ok(());
+        }
+        if !early.is_zero() && early < LONGEST_NAP {
+            // Woken, and there was no whole line: a writer of small pieces must not keep us reading its unfinished line.
+            self.link.patience.wait(tokio::time::sleep(early)).await;
         }
         let mut wait = wait;
         if let Some(until) = self.connection.judged(&self.link.limits)

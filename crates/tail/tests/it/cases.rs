@@ -371,3 +371,21 @@ async fn an_armed_watch_reports_appends_and_rotation() {
     watch.disarm();
     assert!(!watch.armed());
 }
+
+#[test]
+fn a_receiver_may_say_where_to_go_on() {
+    let mut case = Case::new();
+    case.append("a.log", b"one\ntwo\n");
+    let mut follower = case.follow();
+    let (_, steps) = case.all(&mut follower);
+    let Step::Lines(span) = steps[0] else {
+        panic!("{steps:?}")
+    };
+    let held = follower.print(span.epoch, 4, 4096).unwrap().unwrap();
+    assert_eq!(held, tail::Print::new(4, b"one\n"));
+    assert_eq!(follower.print(span.epoch, 9, 4096).unwrap(), None);
+    assert!(!follower.resume(span.epoch, 9).unwrap());
+    assert!(follower.resume(span.epoch, 4).unwrap());
+    assert_eq!(case.all(&mut follower).0, b"two\n");
+    assert_eq!(follower.checkpoint().epochs[0].offset(), 8);
+}

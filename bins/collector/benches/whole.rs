@@ -1,5 +1,5 @@
 //! From Docker's files to `.log` and `.json`: lines/s and CPU seconds, everything durable at the end.
-//! `taskset -c 0 cargo bench -p collector --bench whole -- [LINES [DIRECTORIES]]`.
+//! `taskset -c 0 cargo bench -p collector --bench whole -- [LINES [DIRECTORIES [BATCH]]]`.
 
 use std::{
     collections::BTreeMap,
@@ -31,10 +31,11 @@ fn measure() -> Result<(), Failure> {
         .filter_map(|argument| argument.parse().ok());
     let lines = numbers.next().unwrap_or(1_000_000);
     let directories = numbers.next().unwrap_or(1);
+    let batch = numbers.next().unwrap_or(4 << 20);
     let place = tempfile::tempdir()?;
     let (containers, bytes) = make(place.path(), lines, directories)?;
     let settings = format!(
-        "log = {:?}\nstate = {:?}\n",
+        "log = {:?}\nstate = {:?}\n[commit]\nmax_bytes = {batch}\n",
         place.path().join("out/decky.log"),
         place.path().join("state")
     );

@@ -159,9 +159,10 @@ impl Driver {
             return self.roster.retire(id);
         };
         let reader = match &tracked.choice {
-            Choice::File(_) => "file",
-            Choice::Api { .. } => "api",
-            Choice::Unreadable(_) => "none",
+            Some(Choice::File(_)) => "file",
+            Some(Choice::Api { .. }) => "api",
+            Some(Choice::Unreadable(_)) => "none",
+            None => "",
         };
         let shown = Shown {
             why: tracked.why.to_string(),
@@ -172,11 +173,12 @@ impl Driver {
         let new = self.roster.show(id, Label::of(&tracked.facts), shown);
         let container = &tracked.facts.summary.name;
         match &tracked.choice {
+            None => {}
             _ if !new => {}
-            Choice::Unreadable(why) => warn!(container, why, "container can't be collected"),
-            Choice::Api {
+            Some(Choice::Unreadable(why)) => warn!(container, why, "container can't be collected"),
+            Some(Choice::Api {
                 warning: Some(warning),
-            } => {
+            }) => {
                 warn!(container, reader, warning, "container is collected");
             }
             _ => info!(container, reader, why = %tracked.why, "container is collected"),

@@ -25,8 +25,8 @@ pub struct Tracked {
     pub facts: Facts,
     /// Why it is collected.
     pub why: Verdict,
-    /// How it is read.
-    pub choice: Choice,
+    /// How it is read; `None` before its first start.
+    pub choice: Option<Choice>,
     state: State,
     /// Removed from Docker.
     gone: bool,
@@ -231,7 +231,7 @@ impl<R: Rng> Fleet<R> {
             None => {
                 let drained_ns = self.known.get(&id).and_then(|known| known.drained_ns);
                 let tracked = Tracked {
-                    choice: Choice::Unreadable("not looked at yet"),
+                    choice: None,
                     state: State::Idle { drained_ns },
                     facts: chosen.facts,
                     why: chosen.why,
@@ -319,10 +319,11 @@ impl<R: Rng> Fleet<R> {
             // A container that was made and never started has no log yet, perhaps not even a file.
             State::Idle { .. } if !running && started_ns == 0 => {}
             State::Idle { drained_ns } if running || *drained_ns != Some(started_ns) => {
-                tracked.choice = tracked
+                let choice = tracked
                     .facts
                     .choose(self.mode, |_| readable(&tracked.facts));
-                let api = match &tracked.choice {
+                let choice = tracked.choice.insert(choice);
+                let api = match choice {
                     Choice::File(_) => false,
                     Choice::Api { .. } => true,
                     Choice::Unreadable(why) => {
@@ -372,6 +373,7 @@ impl Tracked {
             State::Following | State::Streaming { covers: None } => "reading".to_owned(),
             State::Draining { .. } | State::Streaming { .. } => "draining".to_owned(),
             State::Stopping => "stopping".to_owned(),
+            State::Idle { drained_ns: None } => "not started".to_owned(),
             State::Idle { .. } => "drained".to_owned(),
             State::Waiting { error, .. } => format!("waiting: {error}"),
             State::Unreadable(why) => format!("unreadable: {why}"),

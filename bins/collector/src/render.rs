@@ -1,8 +1,6 @@
 //! Lines of a container turned into the octets of `.log` and `.json`: a pure step without IO, clock
 //! or allocation per line.
 
-use std::collections::HashSet;
-
 use docker_demux::{Line, Lines, Stream};
 use ratelimit::Dedupe;
 use rfc5424::{
@@ -18,7 +16,8 @@ pub struct Renderer {
     stderr: bool,
     wrap: bool,
     dedupe: Dedupe,
-    drop_services: HashSet<Vec<u8>>,
+    /// A handful: comparing lengths first beats hashing every service.
+    drop_services: Vec<Vec<u8>>,
 }
 
 /// What a rendered line says of its container.
@@ -107,7 +106,8 @@ impl Renderer {
         out: &mut Output,
         books: &mut Books,
     ) {
-        if self.drop_services.contains(record.service()) {
+        let service = record.service();
+        if self.drop_services.iter().any(|dropped| dropped == service) {
             books.records.service += 1;
             return;
         }

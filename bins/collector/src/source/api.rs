@@ -72,8 +72,8 @@ const FOLLOW_TAIL: u64 = 2048;
 /// Octets without a pause after which a follower of a rotating log counts as behind. Well under the size of any file.
 const LAG: u64 = 256 << 10;
 
-/// A wait this long for more means that everything was read.
-const PAUSE: Duration = Duration::from_millis(20);
+/// A wait this long for more means that everything was read, whatever the clocks say.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// A follower that has not shown the last line taken gives nothing for this long: it will not come.
 const IDLE: Duration = Duration::from_secs(1);
@@ -128,6 +128,7 @@ pub async fn run(
             local: container.log_driver == "local",
         },
         rotates: container.rotates || container.log_driver == "local",
+        clock: matches!(endpoint, Endpoint::Unix(_)),
         container,
         newest: Stream::ALL.map(|stream| cursor.taken(stream).map(|taken| taken.stamp)),
         from_start: fresh,
@@ -165,6 +166,8 @@ struct Reader<'a> {
     container: Arc<Container>,
     options: Options,
     rotates: bool,
+    /// The daemon's clock is ours.
+    clock: bool,
     cursor: Cursor,
     /// Stamp of the last line of each stream.
     newest: [Option<i64>; 2],
@@ -267,7 +270,7 @@ impl Reader<'_> {
         let mut reading = self.open(true, tail, whole).await?;
         let mut behind = 0;
         loop {
-            let asked = Instant::now();
+            let (asked, asked_ns) = (Instant::now(), unix_ns());
             let first = match reading.answer.ready() {
                 Some(first) => first?,
                 None if reading.sieve.passed() => reading.answer.next().await?,
@@ -276,23 +279,27 @@ impl Reader<'_> {
                     Err(_) => return Ok(Followed::Missed),
                 },
             };
-            if asked.elapsed() >= PAUSE {
-                behind = 0;
-            }
+            let waited = asked.elapsed() >= PAUSE;
             let over = first.is_none();
             let mut lease = self.pool.take().await;
             let passed = reading.sieve.passed();
             let taken = reading.take(first, &mut lease)?;
-            behind = if passed { behind + taken.octets } else { 0 };
+            // Everything was read if what came next was not yet there when it was asked for, or is of this moment.
+            let first_ns = lease.index.first().map(|line| line.time_ns);
+            let last_ns = lease.index.last().map(|line| line.time_ns);
+            let current = first_ns.is_some_and(|first_ns| self.clock && first_ns >= asked_ns)
+                || last_ns
+                    .is_some_and(|last_ns| self.clock && unix_ns().abs_diff(last_ns) < CURRENT_NS);
+            behind = if passed && !waited && !current {
+                behind + taken.octets
+            } else {
+                0
+            };
             if over || taken.over {
                 return self.ended(reading, lease).await;
             }
             let straight = self.straighten(&mut lease);
             self.from_start &= lease.is_empty();
-            let current = lease.index.last().is_some_and(|line| fresh(line.time_ns));
-            if current {
-                behind = 0;
-            }
             self.hand_over(lease, &mut reading, false).await?;
             if !reading.sieve.passed() && reading.decoder.entries() > FOLLOW_TAIL {
                 return Ok(Followed::Missed);
@@ -450,12 +457,11 @@ impl Reader<'_> {
     }
 }
 
-/// Whether a stamp is of this very moment.
-fn fresh(time_ns: i64) -> bool {
+fn unix_ns() -> i64 {
     let now = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .map_or(0, |now| now.as_nanos());
-    i64::try_from(now).is_ok_and(|now| now.abs_diff(time_ns) < CURRENT_NS)
+    i64::try_from(now).unwrap_or(i64::MAX)
 }
 
 /// What a snapshot gave.

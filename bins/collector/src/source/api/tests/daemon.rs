@@ -33,9 +33,9 @@ pub(super) struct Entry {
 pub(super) enum Fault {
     #[default]
     None,
-    /// A follower more than so many entries behind goes on at the newest one.
+    /// A follower that has sent so many new entries and is behind goes on at the newest one.
     Skips(usize),
-    /// A follower that has sent so many entries begins again with the oldest, once.
+    /// A follower that has sent so many new entries begins again with the oldest, once.
     Repeats(usize),
     /// The connection is cut after so many entries.
     Cuts(usize),
@@ -165,6 +165,14 @@ impl Daemon {
 
     pub(super) fn fault(&self, fault: Fault) {
         self.state.lock().unwrap().fault = fault;
+    }
+
+    /// Waits for a follower at the live edge.
+    pub(super) async fn followed(&self) {
+        let asked = |request: &String| request.contains("follow=1");
+        while !self.state.lock().unwrap().requests.iter().any(asked) {
+            tokio::task::yield_now().await;
+        }
     }
 
     pub(super) fn reader(&self, cursor: &Cursor) -> Running {
@@ -326,10 +334,10 @@ async fn answer(
                 let mut state = state.lock().unwrap();
                 let ready = if follow { state.entries.len() } else { end };
                 match state.fault {
-                    Fault::Skips(behind) if follow && at >= end && ready - at > behind => {
+                    Fault::Skips(after) if follow && at >= end + after && ready - at > 1000 => {
                         at = ready - 1
                     }
-                    Fault::Repeats(after) if follow && sent == after => {
+                    Fault::Repeats(after) if follow && at == end + after => {
                         at = state.oldest;
                         state.fault = Fault::None;
                     }

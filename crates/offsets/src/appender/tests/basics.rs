@@ -258,6 +258,44 @@ async fn refuses_missing_damaged_and_foreign_redo_files() {
 }
 
 #[tokio::test]
+async fn a_slot_with_a_sector_of_before_is_no_batch() {
+    let house = House::new();
+    let (mut appender, _) = house.open().await;
+    let lines = |text: &str| text.repeat(10_000).into_bytes();
+    // 80 kB: there are bytes in the record's head and in its directly written middle.
+    for line in ["aaaaaaa\n", "bbbbbbb\n", "ccccccc\n"] {
+        appender
+            .append(vec![lines(line), lines("json\n")], vec![put("n", line)])
+            .await
+            .unwrap();
+        appender.rest().await.unwrap();
+        fs::copy(house.path("state/redo/redo.1"), house.path(&line[..1])).unwrap();
+    }
+    drop(appender);
+    let (before, after) = (
+        fs::read(house.path("b")).unwrap(),
+        fs::read(house.path("c")).unwrap(),
+    );
+    let newest = || {
+        let slots = Slots::open(&house.path("state/redo"), true, &mut Disk::default()).unwrap();
+        slots.newest().unwrap().0.seq
+    };
+    assert_eq!(newest(), 3);
+    let mut torn = 0;
+    for (index, sector) in after.chunks(512).enumerate().skip(8) {
+        let old = &before[index * 512..][..sector.len()];
+        if sector != old {
+            let mut mixed = after.clone();
+            mixed[index * 512..][..sector.len()].copy_from_slice(old);
+            fs::write(house.path("state/redo/redo.1"), mixed).unwrap();
+            assert_eq!(newest(), 2, "sector {index} is old");
+            torn += 1;
+        }
+    }
+    assert!(torn > 100, "the batches differ in {torn} sectors");
+}
+
+#[tokio::test]
 async fn moves_with_its_state_directory() {
     let house = House::new();
     let (mut appender, _) = house.open().await;

@@ -350,14 +350,20 @@ async fn a_full_disk_costs_nothing() {
             let mut result = appender
                 .append(vec![SAME.into(), SAME.into()], vec![put("n", "1")])
                 .await;
-            let mut tries = 0;
+            let (mut tries, mut at_rotation) = (0, None);
             while let Err(error) = result {
                 assert!(matches!(error, AppendError::Blocked { .. }), "{error:?}");
                 if rotate && tries == 2 {
+                    at_rotation = Some(house.read("log/decky.log").len());
                     let _ = fs::rename(house.log(), house.path("log/decky.log.1"));
                 }
                 tries += 1;
                 result = appender.resume().await;
+            }
+            if let Some(len) = at_rotation {
+                // Only the line that was torn then is finished in the rotated file.
+                let found = house.read("log/decky.log.1").len();
+                assert_eq!(found, usize::next_multiple_of(len, 5), "{allowed}");
             }
             let log = house.read("log/decky.log.1") + &house.read("log/decky.log");
             assert_eq!(

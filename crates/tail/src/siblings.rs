@@ -13,7 +13,7 @@ use crate::source::{Kind, Packing, Source, file_name};
 
 /// How often the directory is read again when it changed while its files were opened.
 const TRIES: usize = 5;
-/// At most so many rotated siblings are looked at, each with an open descriptor for a moment.
+/// At most so many rotated siblings are looked at, the newest by name, each with an open descriptor for a moment.
 const MAX_SIBLINGS: usize = 512;
 
 /// What rotation put behind (or into) the name.
@@ -97,7 +97,6 @@ fn list(path: &Path) -> Result<(Vec<Sibling>, Listing), TailError> {
         if name == base {
             names.push((name, entry.ino()));
         } else if let Some((mark, packing)) = classify(name.as_bytes(), base.as_bytes())
-            && siblings.len() < MAX_SIBLINGS
             && entry.file_type().is_ok_and(|kind| kind.is_file())
         {
             names.push((name.clone(), entry.ino()));
@@ -110,6 +109,10 @@ fn list(path: &Path) -> Result<(Vec<Sibling>, Listing), TailError> {
         }
     }
     names.sort();
+    if siblings.len() > MAX_SIBLINGS {
+        siblings.sort_by(|a, b| newest_first(&a.mark, &b.mark));
+        siblings.truncate(MAX_SIBLINGS);
+    }
     Ok((siblings, Listing(names)))
 }
 
@@ -176,6 +179,20 @@ fn sort(files: &mut [(Mark, Source)]) {
         (Mark::Date(a), Mark::Date(b)) if dates => natural(a, b),
         _ => (a.ident.modified_ns, &a.path).cmp(&(b.ident.modified_ns, &b.path)),
     });
+}
+
+/// By the marks alone: words, numbers up, dates down.
+fn newest_first(a: &Mark, b: &Mark) -> Ordering {
+    let rank = |mark: &Mark| match mark {
+        Mark::Word => 0,
+        Mark::Number(_) => 1,
+        Mark::Date(_) => 2,
+    };
+    match (a, b) {
+        (Mark::Number(a), Mark::Number(b)) => a.cmp(b),
+        (Mark::Date(a), Mark::Date(b)) => natural(b, a),
+        _ => rank(a).cmp(&rank(b)),
+    }
 }
 
 /// Text order in which runs of digits count as numbers.

@@ -73,7 +73,7 @@ impl Source {
     /// Opens `path`; a file that is there but can't be opened is an alien.
     ///
     /// # Errors
-    /// It is not there (any more).
+    /// It is not there (any more), or we are out of descriptors or memory, which says nothing about the file.
     pub(crate) fn open(path: &Path, packing: Packing) -> io::Result<Self> {
         let meta = std::fs::metadata(path)?;
         // A FIFO would block the open until someone writes.
@@ -91,7 +91,9 @@ impl Source {
                 };
                 (ident, kind)
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(error),
+            Err(error) if error.kind() == io::ErrorKind::NotFound || ours(&error) => {
+                return Err(error);
+            }
             Err(error) => (Ident::of(&meta), Kind::Alien(Some(error))),
         };
         Ok(Self {
@@ -215,6 +217,12 @@ impl Source {
             Kind::Gzip(gzip) => gzip.trailer().unwrap_or(0),
         }
     }
+}
+
+fn ours(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let errno = Errno::from_io_error(error);
+    matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))
 }
 
 fn alien(error: &Option<io::Error>) -> io::Error {

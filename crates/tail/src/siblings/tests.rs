@@ -103,3 +103,15 @@ fn orders_numbers_down_and_dates_up() {
     assert_eq!(names, ["d.log.10.gz", "d.log.2", "d.log.1", "d.log"]);
     assert!(found.live);
 }
+
+#[test]
+fn looks_at_the_newest_of_very_many() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("d.log");
+    for number in 1..=MAX_SIBLINGS + 5 {
+        fs::write(dir.path().join(format!("d.log.{number}")), b"").unwrap();
+    }
+    let found = open(&path).unwrap();
+    assert_eq!((found.files.len(), found.live), (MAX_SIBLINGS, false));
+    assert_eq!(file_name(&found.files[MAX_SIBLINGS - 1].path), "d.log.1");
+}

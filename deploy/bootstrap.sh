@@ -239,6 +239,9 @@ demo)
     need_build
     say "building"
     cargo build --locked --release -p collector -p forwarder -p listener -p swarm
+    # The swarm takes these, instead of building them once more with the features it needs itself.
+    LOGFERRY_BIN_DIR="${CARGO_TARGET_DIR:-$root/target}/release"
+    export LOGFERRY_BIN_DIR
     say "starting the local swarm; Ctrl-C stops it"
     exec cargo run --locked --quiet --release -p swarm -- demo "$@"
     ;;

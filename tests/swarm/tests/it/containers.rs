@@ -233,15 +233,18 @@ fn first_sequence() -> u64 {
     0
 }
 
-/// The `seq="N"` of a line.
+/// The `seq="N"` of a line, or `seq=N` where it has no parameters.
 fn sequence(line: &[u8]) -> u64 {
-    let at = memchr::memmem::find(line, b"seq=\"").unwrap() + 5;
-    let digits: Vec<u8> = line[at..]
+    let shown = || -> usize { panic!("no number in {}", String::from_utf8_lossy(line)) };
+    let at = memchr::memmem::find(line, b"seq=").unwrap_or_else(shown) + 4;
+    let digits = line[at..]
         .iter()
-        .copied()
-        .take_while(u8::is_ascii_digit)
-        .collect();
-    String::from_utf8(digits).unwrap().parse().unwrap()
+        .skip_while(|b| **b == b'"')
+        .take_while(|b| b.is_ascii_digit());
+    String::from_utf8(digits.copied().collect())
+        .unwrap()
+        .parse()
+        .unwrap_or_else(|_| shown() as u64)
 }
 
 /// Our own daemon is stopped and started while containers write: nothing is lost or doubled.

@@ -3,13 +3,16 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{AssertSqlSafe, Connection, Row, SqliteConnection};
+use sqlx::{Connection, Row, SqliteConnection};
 
-use crate::appender::Tagged;
+mod ahead;
+mod sql;
+
+use ahead::Ahead;
 
 /// One change of a checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,23 +88,6 @@ struct Inner {
     ahead: Mutex<Ahead>,
 }
 
-/// What redo slots hold durably and the table does not hold yet, by the appender's place. Two
-/// appenders on one store use keys of their own.
-type Ahead = BTreeMap<String, Batches>;
-
-/// One appender's part of it.
-#[derive(Debug, Default, Clone)]
-struct Batches {
-    /// The newest batch that the table holds.
-    applied: u64,
-    /// The newest batch that a slot holds.
-    newest: u64,
-    /// Key to the batch that set it and the new value (`None`: deleted).
-    changes: BTreeMap<String, (u64, Option<Vec<u8>>)>,
-    /// When the oldest of `changes` came.
-    since: Option<Instant>,
-}
-
 impl Store {
     /// Opens the store at `path`; a missing file is made, with its directory (mode 0700).
     ///
@@ -127,8 +113,8 @@ impl Store {
         let mut connection = SqliteConnection::connect_with(&options)
             .await
             .map_err(|source| opening(&path, source))?;
-        check(&mut connection, &path).await?;
-        migrate(&mut connection, &path).await?;
+        sql::check(&mut connection, &path).await?;
+        sql::migrate(&mut connection, &path).await?;
         if made && let Some(dir) = path.parent() {
             crate::appender::sync_dir(dir).map_err(io)?;
         }
@@ -201,7 +187,8 @@ impl Store {
     }
 
     /// Makes `changes` durable in one transaction, with everything an appender has ahead of the table.
-    /// Later entries win over earlier ones of the same key.
+    /// Later entries win over earlier ones of the same key. Whether a commit whose future was dropped
+    /// holds is unknown.
     ///
     /// # Errors
     /// [`StoreError::Query`]; then none of `changes` holds.
@@ -228,7 +215,7 @@ impl Store {
         if all.is_empty() && newest.is_empty() {
             return Ok(());
         }
-        write(&mut connection, &all, &newest)
+        sql::write(&mut connection, &all, &newest)
             .await
             .map_err(|source| self.query(source))?;
         // What an append put ahead while the transaction ran stays ahead.
@@ -271,89 +258,6 @@ impl Store {
             .map_err(|source| self.query(source))
     }
 
-    /// Takes over what the newest slot of `place` held of changes, `applied` being the newest batch in
-    /// the table.
-    pub(crate) fn start_ahead(&self, place: &str, applied: u64, newest: u64, changes: Vec<Tagged>) {
-        let changes = changes.into_iter().filter(|change| change.batch > applied);
-        let changes: BTreeMap<_, _> = changes
-            .map(|change| (change.key, (change.batch, change.value)))
-            .collect();
-        let since = (!changes.is_empty()).then(Instant::now);
-        self.ahead().insert(
-            place.to_owned(),
-            Batches {
-                applied,
-                newest,
-                changes,
-                since,
-            },
-        );
-    }
-
-    /// Takes changes that a redo slot holds durably as batch `batch`; a later commit writes them.
-    pub(crate) fn put_ahead(
-        &self,
-        place: &str,
-        batch: u64,
-        changes: impl IntoIterator<Item = Change>,
-    ) {
-        let mut ahead = self.ahead();
-        let batches = ahead.entry(place.to_owned()).or_default();
-        batches.newest = batch;
-        for change in changes {
-            match change {
-                Change::Put { key, value } => batches.changes.insert(key, (batch, Some(value))),
-                Change::Delete { key } => batches.changes.insert(key, (batch, None)),
-            };
-        }
-        if batches.since.is_none() && !batches.changes.is_empty() {
-            batches.since = Some(Instant::now());
-        }
-    }
-
-    /// What the next slot of `place` has to carry: the newest batch in the table, and every change
-    /// after it.
-    pub(crate) fn ahead_of(&self, place: &str) -> (u64, Vec<Tagged>) {
-        let ahead = self.ahead();
-        let Some(batches) = ahead.get(place) else {
-            return (0, Vec::new());
-        };
-        let tagged = |(key, (batch, value)): (&String, &(u64, Option<Vec<u8>>))| Tagged {
-            batch: *batch,
-            key: key.clone(),
-            value: value.clone(),
-        };
-        (
-            batches.applied,
-            batches.changes.iter().map(tagged).collect(),
-        )
-    }
-
-    /// Bytes of the changes ahead of the table for `place`, and how long the oldest has been.
-    pub(crate) fn lag(&self, place: &str) -> (usize, Duration) {
-        let ahead = self.ahead();
-        let Some(batches) = ahead.get(place) else {
-            return (0, Duration::ZERO);
-        };
-        let size = |(key, (_, value)): (&String, &(u64, Option<Vec<u8>>))| {
-            key.len() + value.as_ref().map_or(0, Vec::len)
-        };
-        let bytes = batches.changes.iter().map(size).sum();
-        (
-            bytes,
-            batches
-                .since
-                .map_or(Duration::ZERO, |since| since.elapsed()),
-        )
-    }
-
-    fn ahead(&self) -> MutexGuard<'_, Ahead> {
-        self.inner
-            .ahead
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn query(&self, source: sqlx::Error) -> StoreError {
         match damage(&source) {
             Some(what) => StoreError::Damaged {
@@ -378,95 +282,6 @@ impl Change {
     }
 }
 
-async fn check(connection: &mut SqliteConnection, path: &Path) -> Result<(), StoreError> {
-    let row = sqlx::query("PRAGMA quick_check(1)")
-        .fetch_one(connection)
-        .await
-        .map_err(|source| opening(path, source))?;
-    let what: String = row.try_get(0).map_err(|source| opening(path, source))?;
-    if what == "ok" {
-        Ok(())
-    } else {
-        Err(StoreError::Damaged {
-            path: path.to_path_buf(),
-            what,
-        })
-    }
-}
-
-async fn migrate(connection: &mut SqliteConnection, path: &Path) -> Result<(), StoreError> {
-    let open = |source| opening(path, source);
-    let row = sqlx::query("PRAGMA user_version")
-        .fetch_one(&mut *connection)
-        .await
-        .map_err(open)?;
-    let found: i64 = row.try_get(0).map_err(open)?;
-    if found == SCHEMA_VERSION {
-        return Ok(());
-    }
-    let tables = sqlx::query("SELECT count(*) FROM sqlite_schema")
-        .fetch_one(&mut *connection)
-        .await
-        .map_err(open)?;
-    let tables: i64 = tables.try_get(0).map_err(open)?;
-    if found != 0 || tables != 0 {
-        return Err(StoreError::Version {
-            path: path.to_path_buf(),
-            found,
-            known: SCHEMA_VERSION,
-        });
-    }
-    let mut tx = connection.begin().await.map_err(open)?;
-    for statement in SCHEMA {
-        sqlx::query(*statement)
-            .execute(&mut *tx)
-            .await
-            .map_err(open)?;
-    }
-    tx.commit().await.map_err(open)
-}
-
-/// One transaction: upserts in as few statements as the parameter limit allows (a statement costs
-/// ~17 µs of hops to sqlx's worker thread), then deletes, then the appenders' batches.
-async fn write(
-    connection: &mut SqliteConnection,
-    changes: &BTreeMap<String, Option<Vec<u8>>>,
-    batches: &BTreeMap<String, u64>,
-) -> Result<(), sqlx::Error> {
-    let mut tx = connection.begin().await?;
-    let puts: Vec<(&String, &Vec<u8>)> = changes
-        .iter()
-        .filter_map(|(key, value)| value.as_ref().map(|value| (key, value)))
-        .collect();
-    for chunk in puts.chunks(ROWS_PER_STATEMENT) {
-        let rows = vec!["(?,?)"; chunk.len()].join(",");
-        let sql = format!(
-            "INSERT INTO checkpoint (key, value) VALUES {rows} ON CONFLICT (key) DO UPDATE SET value = excluded.value"
-        );
-        // Only full and single-row statements come again often enough to be kept prepared.
-        let keep = chunk.len() == ROWS_PER_STATEMENT || chunk.len() == 1;
-        let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(keep);
-        for (key, value) in chunk {
-            query = query.bind(key.as_str()).bind(value.as_slice());
-        }
-        query.execute(&mut *tx).await?;
-    }
-    for (key, _) in changes.iter().filter(|(_, value)| value.is_none()) {
-        sqlx::query("DELETE FROM checkpoint WHERE key = ?")
-            .bind(key.as_str())
-            .execute(&mut *tx)
-            .await?;
-    }
-    for (place, batch) in batches {
-        sqlx::query("INSERT INTO appender VALUES (?,?) ON CONFLICT (place) DO UPDATE SET batch = excluded.batch")
-            .bind(place.as_str())
-            .bind(i64::try_from(*batch).unwrap_or(i64::MAX))
-            .execute(&mut *tx)
-            .await?;
-    }
-    tx.commit().await
-}
-
 fn opening(path: &Path, source: sqlx::Error) -> StoreError {
     match damage(&source) {
         Some(what) => StoreError::Damaged {
@@ -488,17 +303,6 @@ fn damage(error: &sqlx::Error) -> Option<String> {
     let code: i64 = error.code()?.parse().ok()?;
     matches!(code & 0xff, 11 | 26).then(|| error.message().to_owned())
 }
-
-const SCHEMA_VERSION: i64 = 1;
-
-const SCHEMA: &[&str] = &[
-    "CREATE TABLE checkpoint (key TEXT PRIMARY KEY NOT NULL, value BLOB NOT NULL) WITHOUT ROWID",
-    "CREATE TABLE appender (place TEXT PRIMARY KEY NOT NULL, batch INTEGER NOT NULL) WITHOUT ROWID",
-    "PRAGMA user_version = 1",
-];
-
-/// Upserts per statement: two parameters a row, far below SQLite's 32,766.
-const ROWS_PER_STATEMENT: usize = 128;
 
 /// How long a statement waits for another process that reads the file while we write.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,5 +1,7 @@
 //! The store over real files: durability across opens, order, damage and versions.
 
+use std::time::Instant;
+
 use super::*;
 
 fn put(key: &str, value: &[u8]) -> Change {

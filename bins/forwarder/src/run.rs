@@ -12,7 +12,7 @@ use service::status::Server;
 use service::{Failure, Telemetry};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tracing::{info, warn};
+use tracing::{Instrument as _, info, info_span, warn};
 
 use crate::config::Config;
 use crate::identity::Identities;
@@ -94,7 +94,8 @@ pub async fn forward(
         let link = Link::open(config, stream, shared.clone(), parts)
             .await
             .with_context(|| format!("stream `{}`", stream.name))?;
-        tasks.spawn(stream::run(link, told.clone()));
+        let span = info_span!("forward", stream = %stream.name);
+        tasks.spawn(stream::run(link, told.clone()).instrument(span));
     }
     let identities = Arc::clone(&shared.identities);
     let page = move || {

@@ -147,7 +147,7 @@ impl Link {
             return Ok(false);
         }
         self.board.gap(gap.cause.as_str(), gap.known);
-        warn!(stream = %self.name, epoch = %gap.epoch, offset = gap.from, to = gap.to, bytes = gap.known,
+        warn!(epoch = %gap.epoch, offset = gap.from, to = gap.to, bytes = gap.known,
               cause = gap.cause.as_str(), "gap");
         Ok(true)
     }
@@ -192,7 +192,7 @@ impl Link {
 
     fn complain(&self, about: &'static str, error: &str) {
         if let Some(repeated) = self.complaint.allow(about, Instant::now()) {
-            warn!(stream = %self.name, about, error, repeated, "trouble, trying again");
+            warn!(about, error, repeated, "trouble, trying again");
         }
     }
 
@@ -250,7 +250,7 @@ pub(crate) async fn run(mut link: Link, mut stop: watch::Receiver<bool>) -> anyh
         };
         let why = match found {
             Ok((master, connection)) => {
-                info!(stream = %link.name, server.addr = %master, mode = "plain", "connected");
+                info!(server.addr = %master, mode = "plain", "connected");
                 link.board.connected(master.to_string());
                 link.health.ok();
                 let end = plain::deliver(&mut link, connection, &mut stop).await?;
@@ -274,9 +274,17 @@ pub(crate) async fn run(mut link: Link, mut stop: watch::Receiver<bool>) -> anyh
         link.health.failed(&why);
         let wait = backoff.next(&mut rng);
         if link.complaint.allow("master", Instant::now()).is_some() {
-            warn!(stream = %link.name, error = why, retry_in_ms = wait.as_millis() as u64, "no master");
+            warn!(
+                error = why,
+                retry_in_ms = wait.as_millis() as u64,
+                "no master"
+            );
         } else {
-            debug!(stream = %link.name, error = why, retry_in_ms = wait.as_millis() as u64, "no master");
+            debug!(
+                error = why,
+                retry_in_ms = wait.as_millis() as u64,
+                "no master"
+            );
         }
         link.board.disconnected(Some(why));
         if !away(&mut link, wait, &mut stop).await? {

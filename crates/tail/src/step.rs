@@ -112,3 +112,14 @@ pub enum RollCause {
     /// Its file is gone.
     Gone,
 }
+
+impl RollCause {
+    /// As it is written in messages.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Rotated => "rotated",
+            Self::Truncated => "truncated",
+            Self::Gone => "gone",
+        }
+    }
+}

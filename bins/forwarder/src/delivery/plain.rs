@@ -219,7 +219,7 @@ impl Session<'_> {
 
     fn roll(&mut self, roll: Roll) {
         self.link.board.metrics.rolls.inc();
-        info!(epoch = %roll.epoch, offset = roll.end, cause = ?roll.cause, next = %roll.next, "rotated");
+        info!(epoch = %roll.epoch, offset = roll.end, cause = roll.cause.as_str(), next = %roll.next, "rotated");
         self.took(roll.seq);
     }
 

@@ -114,32 +114,42 @@ async fn ledgers_the_hash_of_each_closed_segment() {
 #[tokio::test]
 async fn voids_a_window_that_failed_at_any_step() {
     for step in [Step::Write, Step::Sync, Step::Ledger, Step::Index] {
-        let data = Data::new();
-        let mut archive = data
-            .open(Options {
-                fault: fail(step, 1, ErrorKind::Other),
-                ..small()
-            })
-            .await;
-        let a = archive.plain(&plain("a")).await.unwrap();
-        archive.append(a, &frames(0, 3)).unwrap();
-        archive.commit().await.unwrap();
-        let failed = archive.append(a, &frames(3, 9)).is_err() || archive.commit().await.is_err();
-        assert!(failed, "{step:?}");
-        assert!(
-            matches!(archive.append(a, &frame(0)), Err(AppendError::Void)),
-            "{step:?}"
-        );
-        assert!(archive.commit().await.is_err(), "{step:?}");
-        assert_eq!(archive.void().await.unwrap(), [], "{step:?}");
-        assert_eq!(count(&data.bytes("a")), 3, "{step:?}: cut to the index");
-        archive.append(a, &frames(3, 8)).unwrap();
-        archive.append(a, &frames(8, 9)).unwrap();
-        let committed = archive.commit().await.unwrap();
-        assert_eq!(read(&data, &committed[0], 0), frames(0, 9), "{step:?}");
-        drop(archive);
-        assert_eq!(data.open(small()).await.recovered(), [], "{step:?}");
+        // The window's bytes are in a segment of their own, or behind committed ones.
+        for segment_max_bytes in [300, 1 << 20] {
+            // A window without a new segment has nothing to ledger.
+            if step != Step::Ledger || segment_max_bytes == 300 {
+                void_at(step, segment_max_bytes).await;
+            }
+        }
     }
+}
+
+async fn void_at(step: Step, segment_max_bytes: u64) {
+    let data = Data::new();
+    let options = Options {
+        segment_max_bytes,
+        fault: fail(step, 1, ErrorKind::Other),
+        ..small()
+    };
+    let mut archive = data.open(options).await;
+    let a = archive.plain(&plain("a")).await.unwrap();
+    archive.append(a, &frames(0, 3)).unwrap();
+    archive.commit().await.unwrap();
+    let failed = archive.append(a, &frames(3, 9)).is_err() || archive.commit().await.is_err();
+    assert!(failed, "{step:?}");
+    assert!(
+        matches!(archive.append(a, &frame(0)), Err(AppendError::Void)),
+        "{step:?}"
+    );
+    assert!(archive.commit().await.is_err(), "{step:?}");
+    assert_eq!(archive.void().await.unwrap(), [], "{step:?}");
+    assert_eq!(count(&data.bytes("a")), 3, "{step:?}: cut to the index");
+    archive.append(a, &frames(3, 8)).unwrap();
+    archive.append(a, &frames(8, 9)).unwrap();
+    let committed = archive.commit().await.unwrap();
+    assert_eq!(read(&data, &committed[0], 0), frames(0, 9), "{step:?}");
+    drop(archive);
+    assert_eq!(data.open(small()).await.recovered(), [], "{step:?}");
 }
 
 #[tokio::test]

@@ -374,6 +374,15 @@ impl Receiver {
         self.epoch.map(|epoch| (epoch, self.taken))
     }
 
+    /// Whether everything taken is committed.
+    pub fn is_settled(&self) -> bool {
+        match (self.epoch, self.committed) {
+            (Some(epoch), Some(last)) => last.epoch == epoch && last.offset >= self.taken,
+            (None, _) => true,
+            _ => false,
+        }
+    }
+
     fn is_closed(&self) -> bool {
         matches!(self.state, State::Closed)
     }
@@ -384,15 +393,6 @@ impl Receiver {
             self.state,
             State::Claiming(_) | State::Listing | State::Opening { .. }
         ) || self.fenced
-    }
-
-    /// Whether everything taken is committed.
-    fn is_settled(&self) -> bool {
-        match (self.epoch, self.committed) {
-            (Some(epoch), Some(last)) => last.epoch == epoch && last.offset >= self.taken,
-            (None, _) => true,
-            _ => false,
-        }
     }
 
     fn greeted(&mut self, hello: Hello, now: Instant) {

@@ -41,6 +41,8 @@ pub struct Sender {
     in_line: bool,
     /// Bytes since the last mark.
     unmarked: u64,
+    /// The epoch of the last ack, which a listener that can't commit repeats.
+    last_ack: Option<EpochId>,
     /// Epochs of this connection that are over, with their end, the oldest that is not durable first.
     over: VecDeque<(EpochId, Offset)>,
     reading: Reading,
@@ -103,6 +105,7 @@ impl Sender {
             acked: Offset::ZERO,
             in_line: false,
             unmarked: 0,
+            last_ack: None,
             over: VecDeque::new(),
             reading: Reading::Idle,
             finish: None,
@@ -281,6 +284,11 @@ impl Sender {
         self.epoch.map(|epoch| (epoch, self.sent))
     }
 
+    /// The epoch that this connection is about now; none as long as that is being asked.
+    pub fn epoch(&self) -> Option<EpochId> {
+        self.epoch.or(self.source.epoch)
+    }
+
     fn greet(&mut self, now: Instant) {
         let source = &self.source;
         let hello = Hello {
@@ -454,12 +462,14 @@ impl Sender {
             None if self.source.epoch == Some(ack.epoch) && self.epoch.is_none() => {
                 (self.over.len(), ack.offset)
             }
+            None if self.last_ack == Some(ack.epoch) => (0, ack.offset),
             None => return self.end(Why::Violation("an ack of an epoch that was not sent")),
         };
         if ack.offset > limit {
             return self.end(Why::Violation("an ack of what was not sent"));
         }
         self.progress = true;
+        self.last_ack = Some(ack.epoch);
         let confirm = |epoch, offset| Action::Confirm {
             archive,
             epoch,

@@ -21,6 +21,8 @@ pub struct SenderLimits {
     pub rolls: usize,
     /// Most questions about another file.
     pub proofs: u32,
+    /// So many bytes prove that two files are alike.
+    pub head: u32,
 }
 
 impl Default for SenderLimits {
@@ -33,6 +35,7 @@ impl Default for SenderLimits {
             mark: 1 << 20,
             rolls: 64,
             proofs: 64,
+            head: 4096,
         }
     }
 }

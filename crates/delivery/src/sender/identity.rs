@@ -3,13 +3,14 @@
 use super::*;
 use crate::sender::search::{Question, Search};
 
-/// The epochs of a listener, compared one after the other with a file whose name was lost.
+/// The epochs of a listener, compared one after the other with a file whose name was lost: the head first, then the
+/// tail. Either alone may be what many files hold.
 #[derive(Debug)]
 pub(super) struct Adoption {
     held: VecDeque<Held>,
-    /// Whether the tail of the first one was compared, and it is the head's turn.
-    at_head: bool,
-    /// One whose long head agrees: the file shares its beginning.
+    /// Whether the head of the first one agreed, and it is the tail's turn.
+    at_tail: bool,
+    /// One whose long head agrees, but not its tail: the file shares its beginning.
     begins: Option<EpochId>,
 }
 
@@ -23,9 +24,6 @@ pub(super) struct Comparison {
     /// The search is over, and the start of the line is awaited.
     line: bool,
 }
-
-/// A head of so many bytes says that two files begin alike.
-const LONG_HEAD: u32 = 4096;
 
 impl Sender {
     /// The answer to an [`Action::Hash`]; none: the bytes could not be read, which proves nothing.
@@ -111,7 +109,7 @@ impl Sender {
         let end = resume.tail.end.min(self.source.size);
         let comparison = Comparison {
             of: resume.epoch,
-            search: Search::new(floor, end),
+            search: Search::new(floor, end, self.limits.head),
             ours: None,
             theirs: None,
             line: false,
@@ -165,12 +163,9 @@ impl Sender {
                 comparison.search.answer(ours == theirs);
                 self.ask(comparison, now);
             }
-            // They do not have it any more: what was found until here has to do.
             (Some(_), Some(None)) => {
-                let at = comparison.search.found();
-                comparison.line = true;
-                self.actions.push_back(Action::LineStart { at });
-                self.state = State::Comparing(comparison);
+                comparison.search.unanswered();
+                self.ask(comparison, now);
             }
             _ => self.state = State::Comparing(comparison),
         }
@@ -185,7 +180,7 @@ impl Sender {
         held.sort_by_key(|held| std::cmp::Reverse(held.tail.end));
         let adoption = Adoption {
             held: held.into(),
-            at_head: false,
+            at_tail: false,
             begins: None,
         };
         self.adopt_next(adoption);
@@ -194,23 +189,21 @@ impl Sender {
     fn adopt_next(&mut self, mut adoption: Adoption) {
         let (from, size) = (self.source.from, self.source.size);
         while let Some(held) = adoption.held.front() {
-            let print = if adoption.at_head {
-                held.head
-            } else {
-                held.tail
-            };
-            let fits = print.end <= size && print.start() >= from && print.len > 0;
-            let (start, end) = (print.start(), print.end);
-            if fits && (!adoption.at_head || print.len >= LONG_HEAD && adoption.begins.is_none()) {
+            let (head, tail) = (held.head, held.tail);
+            // An epoch that begins with a gap has no head.
+            adoption.at_tail |= head.len == 0;
+            let print = if adoption.at_tail { tail } else { head };
+            if print.len > 0 && print.end <= size && print.start() >= from {
+                let (from, to) = (print.start(), print.end);
                 self.actions.push_back(Action::Hash {
                     epoch: None,
-                    from: start,
-                    to: end,
+                    from,
+                    to,
                 });
                 self.state = State::Adopting(adoption);
                 return;
             }
-            adoption.turn();
+            adoption.next(self.limits.head);
         }
         self.actions.push_back(Action::Adopt(adoption.begins));
         self.state = State::Adopted;
@@ -224,32 +217,35 @@ impl Sender {
             self.state = State::Flowing;
             return self.end(Why::Unreadable);
         };
-        let (epoch, at_head) = (held.epoch, adoption.at_head);
-        let same = hash
-            == if at_head {
-                held.head.blake3
-            } else {
+        match (
+            adoption.at_tail,
+            hash == if adoption.at_tail {
                 held.tail.blake3
-            };
-        if same && !at_head {
-            self.actions.push_back(Action::Adopt(Some(epoch)));
-            self.state = State::Adopted;
-            return;
+            } else {
+                held.head.blake3
+            },
+        ) {
+            (true, true) => {
+                self.actions.push_back(Action::Adopt(Some(held.epoch)));
+                self.state = State::Adopted;
+                return;
+            }
+            (false, true) => adoption.at_tail = true,
+            (_, false) => adoption.next(self.limits.head),
         }
-        if same {
-            adoption.begins = Some(epoch);
-        }
-        adoption.turn();
         self.adopt_next(adoption);
     }
 }
 
 impl Adoption {
-    /// From an epoch's tail to its head, from there to the next epoch.
-    fn turn(&mut self) {
-        if self.at_head {
-            self.held.pop_front();
+    /// The first one is not the file's epoch; whether it begins like it is remembered.
+    fn next(&mut self, long: u32) {
+        if let Some(held) = self.held.pop_front()
+            && self.at_tail
+            && held.head.len >= long
+        {
+            self.begins = self.begins.or(Some(held.epoch));
         }
-        self.at_head = !self.at_head;
+        self.at_tail = false;
     }
 }

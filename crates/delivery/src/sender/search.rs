@@ -14,6 +14,10 @@ pub(super) struct Search {
     differs: Offset,
     /// The first question is about the very end.
     first: bool,
+    /// The last question could not be answered: the same again about fewer bytes.
+    short: bool,
+    /// So few bytes still prove something.
+    proof: u32,
 }
 
 /// A question: are these bytes the same?
@@ -24,12 +28,14 @@ pub(super) struct Question {
 }
 
 impl Search {
-    pub(super) fn new(floor: Offset, end: Offset) -> Self {
+    pub(super) fn new(floor: Offset, end: Offset, proof: u32) -> Self {
         Self {
             floor,
             common: floor.min(end),
             differs: end,
             first: true,
+            short: false,
+            proof,
         }
     }
 
@@ -42,7 +48,8 @@ impl Search {
             (false, 1) => return None,
             (false, _) => self.differs.back(left.div_ceil(2)),
         };
-        let len = end.since(self.common).min(u64::from(MAX_PROVE)) as u32;
+        let most = if self.short { self.proof } else { MAX_PROVE };
+        let len = end.since(self.common).min(u64::from(most)) as u32;
         Some(Question { end, len })
     }
 
@@ -51,11 +58,24 @@ impl Search {
         let Some(Question { end, .. }) = self.question() else {
             return;
         };
-        self.first = false;
+        (self.first, self.short) = (false, false);
         if same {
             self.common = end;
         } else {
             self.differs = end;
+        }
+    }
+
+    /// The listener does not hold all of what the last question was about: there is a gap, or the beginning was
+    /// removed. Fewer bytes may do; if not, they count as different, which can only repeat something, never lose it.
+    pub(super) fn unanswered(&mut self) {
+        if self
+            .question()
+            .is_some_and(|question| question.len > self.proof)
+        {
+            self.short = true;
+        } else {
+            self.answer(false);
         }
     }
 

@@ -1,0 +1,361 @@
+//! A listener's program around its [`Receiver`]s: connections, the archive's window, and who may write.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use framing::{Decoder, Frame};
+
+use super::net::{End, Net};
+use super::store::{Stage, Store};
+use super::{Chance, MARK, MAX_FRAME, WINDOW, trace};
+use crate::bug::Bug;
+use crate::receiver::{Action, Append, Closing, Receiver, ReceiverLimits};
+use crate::{Admission, AdmissionLimits, ArchiveId, Claimed, ConnectionId, Control, EpochId};
+
+const WORKER: &str = "web-1";
+
+#[derive(Debug)]
+pub(super) struct Listener {
+    pub(super) archive: ArchiveId,
+    siblings: Vec<ArchiveId>,
+    pub(super) store: Store,
+    admission: Admission,
+    pub(super) connections: BTreeMap<u64, Connection>,
+    pub(super) up: bool,
+    /// What was acknowledged, ever. For the checks.
+    pub(super) promised: BTreeMap<EpochId, u64>,
+    bug: Option<Bug>,
+}
+
+#[derive(Debug)]
+pub(super) struct Connection {
+    receiver: Receiver,
+    buf: Vec<u8>,
+    /// It is over, and only its window is waited for.
+    over: bool,
+}
+
+impl Listener {
+    pub(super) fn new(archive: ArchiveId, siblings: Vec<ArchiveId>, bug: Option<Bug>) -> Self {
+        Self {
+            archive,
+            siblings,
+            store: Store::new(bug),
+            admission: Admission::new(AdmissionLimits::default()),
+            connections: BTreeMap::new(),
+            up: true,
+            promised: BTreeMap::new(),
+            bug,
+        }
+    }
+
+    pub(super) fn crash(&mut self, power: bool, chance: &mut Chance, net: &mut Net) {
+        for link in self.connections.keys() {
+            net.cut(*link, chance);
+        }
+        self.connections.clear();
+        self.up = false;
+        if power {
+            self.store.crash(chance);
+        }
+    }
+
+    pub(super) fn start(&mut self) {
+        self.store.recover();
+        self.admission = Admission::new(AdmissionLimits::default());
+        self.admission.bugs.bug = self.bug;
+        self.up = true;
+    }
+
+    pub(super) fn accept(&mut self, link: u64, now: Instant) {
+        let limits = ReceiverLimits {
+            max_frame: MAX_FRAME,
+            unmarked: MARK,
+            siblings: self.siblings.clone(),
+            ..ReceiverLimits::default()
+        };
+        let mut receiver = Receiver::new(limits, self.archive, now);
+        receiver.bugs.bug = self.bug;
+        if self.admission.connect(WORKER, ConnectionId(link)).is_err() {
+            receiver.handle_refused(crate::Code::Limit, "connections");
+        }
+        self.connections.insert(
+            link,
+            Connection {
+                receiver,
+                buf: Vec::new(),
+                over: false,
+            },
+        );
+    }
+
+    /// One turn of one connection.
+    pub(super) fn turn(
+        &mut self,
+        link: u64,
+        now: Instant,
+        chance: &mut Chance,
+        net: &mut Net,
+    ) -> Result<(), String> {
+        let Some(mut connection) = self.connections.remove(&link) else {
+            return Ok(());
+        };
+        if connection.over {
+            // Nothing is written any more; the stream is free when the window is.
+            self.connections.insert(link, connection);
+            if self.store.uncommitted() == 0 {
+                self.release(link, now, chance, net)?;
+            }
+            return Ok(());
+        }
+        let receiver = &mut connection.receiver;
+        receiver.handle_blocked(self.store.full, now);
+        receiver.handle_reading(!self.store.full, now);
+        receiver.handle_timeout(now);
+        let mut ended = false;
+        if !self.store.full {
+            ended = net.read(
+                link,
+                End::Listener,
+                1 + chance.below(300),
+                &mut connection.buf,
+            );
+        }
+        self.take(&mut connection, link, now, chance, net)?;
+        if ended {
+            net.close(link, End::Listener);
+            connection.over = true;
+        }
+        self.connections.insert(link, connection);
+        Ok(())
+    }
+
+    /// Hands the whole frames that are there to the receiver, data in batches.
+    fn take(
+        &mut self,
+        connection: &mut Connection,
+        link: u64,
+        now: Instant,
+        chance: &mut Chance,
+        net: &mut Net,
+    ) -> Result<(), String> {
+        let buf = std::mem::take(&mut connection.buf);
+        let decoder = Decoder::new(64 << 10).with_controls();
+        let mut done = 0;
+        let mut batch = Batch::default();
+        self.drain(connection, link, now, chance, net)?;
+        while !connection.over
+            && let Ok(Some((frame, used))) = decoder.decode(&buf[done..])
+        {
+            done += used;
+            match frame {
+                Frame::Message(message) => batch.push(message),
+                Frame::Control(json) => {
+                    self.append(connection, &mut batch, chance, net);
+                    connection.receiver.handle_control(json, now);
+                }
+            }
+            if batch.frames > 3 {
+                self.append(connection, &mut batch, chance, net);
+            }
+            self.drain(connection, link, now, chance, net)?;
+        }
+        self.append(connection, &mut batch, chance, net);
+        self.drain(connection, link, now, chance, net)?;
+        connection.buf = buf[done..].to_vec();
+        if done > 0 {
+            connection
+                .receiver
+                .handle_progress(!connection.buf.is_empty(), now);
+        }
+        Ok(())
+    }
+
+    fn append(
+        &mut self,
+        connection: &mut Connection,
+        batch: &mut Batch,
+        chance: &mut Chance,
+        net: &mut Net,
+    ) {
+        let Batch {
+            bytes,
+            ends,
+            frames,
+        } = std::mem::take(batch);
+        let octets = bytes.len() as u64;
+        // Before the receiver counts them: an ack is about what stands.
+        if self.store.uncommitted() + bytes.len() + ends.len() > WINDOW {
+            self.commit_with(Some(connection), chance, net);
+        }
+        let Some(Append { epoch, piece, .. }) = connection.receiver.handle_data(frames, octets)
+        else {
+            return;
+        };
+        let mut lines = Vec::with_capacity(bytes.len() + ends.len());
+        let mut start = 0;
+        for (at, end) in ends.iter().enumerate() {
+            lines.extend_from_slice(&bytes[start..*end]);
+            if at > 0 || !piece {
+                lines.push(b'\n');
+            }
+            start = *end;
+        }
+        self.store.append(epoch, &lines);
+    }
+
+    fn drain(
+        &mut self,
+        connection: &mut Connection,
+        link: u64,
+        now: Instant,
+        chance: &mut Chance,
+        net: &mut Net,
+    ) -> Result<(), String> {
+        while let Some(action) = connection.receiver.poll_action() {
+            trace(|| format!("  listener {link}: {action:?}"));
+            let receiver = &mut connection.receiver;
+            match action {
+                Action::Control(control) => {
+                    if let Control::Ack(ack) = &control {
+                        let promised = self.promised.entry(ack.epoch).or_insert(0);
+                        *promised = ack.offset.get().max(*promised);
+                    }
+                    let mut wire = Vec::new();
+                    framing::encode_control(&control.encode().expect("short"), &mut wire);
+                    net.write(link, End::Listener, &wire);
+                }
+                Action::Claim { stream } => {
+                    self.claim(receiver, &stream, link, now, chance, net)?
+                }
+                Action::List => receiver.handle_epochs(self.store.held()),
+                Action::Open(opening) => receiver.handle_standing(self.store.open(&opening)),
+                Action::Blank { epoch, count, .. } => {
+                    self.store.append(epoch, &vec![b'\n'; count as usize]);
+                }
+                Action::Gap {
+                    epoch, from, to, ..
+                } => self.store.gap(epoch, from.get(), to.get()),
+                Action::Prove { epoch, end, len } => {
+                    receiver.handle_proof(self.store.proof(epoch, end.get(), len.into()));
+                }
+                Action::Commit => {
+                    if !self.store.full {
+                        self.commit_with(Some(connection), chance, net);
+                    }
+                }
+                Action::Close(why) => {
+                    net.close(link, End::Listener);
+                    connection.over = true;
+                    if let Closing::Violation(what) = why {
+                        return Err(format!("the forwarder broke the protocol: {what}"));
+                    }
+                }
+                Action::Roll { .. } | Action::Beat(_) | Action::Renew { .. } => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn claim(
+        &mut self,
+        receiver: &mut Receiver,
+        stream: &str,
+        link: u64,
+        now: Instant,
+        chance: &mut Chance,
+        net: &mut Net,
+    ) -> Result<(), String> {
+        match self
+            .admission
+            .claim(WORKER, stream, ConnectionId(link), now)
+        {
+            Claimed::Granted => receiver.handle_claimed(),
+            Claimed::Refused(code) => receiver.handle_refused(code, "limit"),
+            Claimed::Takeover { fence, loser, .. } => {
+                let refused = |c: &mut Connection| {
+                    c.receiver.handle_refused(crate::Code::Superseded, "newer")
+                };
+                loser
+                    .and_then(|loser| self.connections.get_mut(&loser.0))
+                    .map(refused);
+                if let Some(older) = self.connections.get_mut(&fence.0) {
+                    older.receiver.handle_superseded();
+                }
+                for id in [Some(fence), loser].into_iter().flatten() {
+                    if let Some(mut older) = self.connections.remove(&id.0) {
+                        self.drain(&mut older, id.0, now, chance, net)?;
+                        self.connections.insert(id.0, older);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn release(
+        &mut self,
+        link: u64,
+        now: Instant,
+        chance: &mut Chance,
+        net: &mut Net,
+    ) -> Result<(), String> {
+        self.connections.remove(&link);
+        let next = self.admission.released(WORKER, ConnectionId(link));
+        if let Some(ConnectionId(id)) = next
+            && let Some(mut connection) = self.connections.remove(&id)
+        {
+            connection.receiver.handle_claimed();
+            self.drain(&mut connection, id, now, chance, net)?;
+            self.connections.insert(id, connection);
+        }
+        Ok(())
+    }
+
+    /// The window: written, synced, ledgered, indexed, acknowledged.
+    pub(super) fn commit(&mut self, chance: &mut Chance, net: &mut Net) {
+        self.commit_with(None, chance, net);
+    }
+
+    fn commit_with(&mut self, current: Option<&mut Connection>, chance: &mut Chance, _: &mut Net) {
+        let due = self.store.uncommitted() > 0;
+        self.store.commit(Stage::Indexed, chance);
+        let head = self.store.ledger_head();
+        let fenced = current.is_some();
+        let all = self
+            .connections
+            .values_mut()
+            .filter(|c| !c.over)
+            .chain(current);
+        for connection in all {
+            if let Some((epoch, offset)) = connection.receiver.position()
+                && (due || fenced || !connection.receiver.is_settled())
+            {
+                connection.receiver.handle_committed(epoch, offset, head);
+            }
+        }
+    }
+
+    /// A sync fails: the window is void, and those who wrote into it are sent away.
+    pub(super) fn fail(&mut self) {
+        self.store.void();
+        for connection in self.connections.values_mut() {
+            connection.receiver.handle_void();
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Batch {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+    frames: u64,
+}
+
+impl Batch {
+    fn push(&mut self, message: &[u8]) {
+        self.bytes.extend_from_slice(message);
+        self.ends.push(self.bytes.len());
+        self.frames += 1;
+    }
+}

@@ -218,10 +218,10 @@ impl Container {
         append(&self.log_path, entry(n, text, "stdout").as_bytes());
     }
 
-    /// Rotates the log as the driver does with `max-file = 20`.
+    /// Rotates the log as the driver does with `max-file = 100`.
     pub(crate) fn rotate(&self) {
         let numbered = |n| PathBuf::from(format!("{}.{n}", self.log_path.display()));
-        for n in (1..19).rev().filter(|n| numbered(*n).exists()) {
+        for n in (1..99).rev().filter(|n| numbered(*n).exists()) {
             fs::rename(numbered(n), numbered(n + 1)).unwrap();
         }
         fs::rename(&self.log_path, numbered(1)).unwrap();

@@ -54,28 +54,34 @@ fn loses_and_repeats_nothing_over_kills() {
                     .unwrap();
                 let mut n = 0;
                 while !over.load(Ordering::Relaxed) {
-                    let chunk: String = (0..50)
+                    let chunk: String = (0..20)
                         .map(|i| entry((n + i) * 1000, &text(c, n + i), "stdout"))
                         .collect();
                     file.write_all(chunk.as_bytes()).unwrap();
-                    n += 50;
-                    if n % 20_000 == 0 {
+                    n += 20;
+                    if n % 4_000 == 0 {
                         container.rotate();
                         file = OpenOptions::new()
                             .append(true)
                             .open(&container.log_path)
                             .unwrap();
                     }
-                    std::thread::sleep(Duration::from_millis(2));
+                    std::thread::sleep(Duration::from_millis(10));
                 }
                 n
             })
         })
         .collect();
-    for _ in 0..KILLS {
+    let size = || std::fs::metadata(host.log()).map_or(0, |log| log.len());
+    for kill in 0..KILLS {
+        let before = size();
         let collector = host.start();
+        // Every fourth is killed while it starts, the others after they wrote something.
+        if kill % 4 != 3 {
+            host.until("progress", || size() > before);
+        }
         // A random moment is the subject here, not a synchronisation.
-        std::thread::sleep(Duration::from_millis(rng.random_range(30..400)));
+        std::thread::sleep(Duration::from_millis(rng.random_range(0..80)));
         collector.kill();
     }
     over.store(true, Ordering::Relaxed);

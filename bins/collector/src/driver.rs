@@ -213,7 +213,9 @@ impl Driver {
             if self.fleet.forget(&id) {
                 self.store(&checkpoint::forget(&id)).await?;
                 self.gone.remove(&id);
-                self.roster.forget(&id);
+                if let Some(name) = self.roster.forget(&id) {
+                    self.metrics.forget(&name);
+                }
                 debug!(id, "container forgotten");
             }
         }

@@ -1,7 +1,7 @@
 //! Every metric of the collector.
 
 use std::{
-    collections::BTreeMap,
+    collections::BTreeSet,
     sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
 };
 
@@ -40,7 +40,7 @@ pub struct Metrics {
     dropped: Family<DropLabel, Counter>,
     records: Counter<u64, AtomicU64>,
     suppressed: Family<CauseLabel, Counter>,
-    names: Arc<Mutex<BTreeMap<String, ()>>>,
+    names: Arc<Mutex<BTreeSet<String>>>,
 }
 
 /// Why.
@@ -142,8 +142,8 @@ impl Metrics {
             .get_or_create(&label)
             .inc_by(after.bytes - before.bytes);
         for (reason, before, after) in [
-            ("blank", before.dropped.blank, after.dropped.blank),
-            ("stderr", before.dropped.stderr, after.dropped.stderr),
+            (BLANK, before.dropped.blank, after.dropped.blank),
+            (STDERR, before.dropped.stderr, after.dropped.stderr),
         ] {
             if after > before {
                 let label = DropLabel {
@@ -167,22 +167,45 @@ impl Metrics {
         }
     }
 
+    /// Drops the label of a container that is forgotten, which makes room for another.
+    pub fn forget(&self, container: &str) {
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        if !names.remove(container) {
+            return;
+        }
+        let label = ContainerLabel {
+            container: container.to_owned(),
+        };
+        for family in [&self.read, &self.written, &self.written_bytes] {
+            family.remove(&label);
+        }
+        for reason in [BLANK, STDERR] {
+            let container = label.container.clone();
+            self.dropped.remove(&DropLabel { container, reason });
+        }
+    }
+
     /// A container's label: its name, or a common one when there are too many names.
     fn name(&self, container: &str) -> String {
         let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        if names.contains_key(container) {
+        if names.contains(container) {
             return container.to_owned();
         }
         if names.len() >= MAX_NAMES {
             return OTHER.to_owned();
         }
-        names.insert(container.to_owned(), ());
+        names.insert(container.to_owned());
         container.to_owned()
     }
 }
 
+const BLANK: &str = "blank";
+const STDERR: &str = "stderr";
 /// Names that get a label of their own; what comes after is counted together.
 const MAX_NAMES: usize = 500;
 /// No container can be called this.
 const OTHER: &str = "_other";
 const COMMIT_BUCKETS: [f64; 10] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0, 5.0];
+
+#[cfg(test)]
+mod tests;

@@ -109,9 +109,12 @@ impl Roster {
         std::mem::replace(&mut entries.entry(id.to_owned()).or_default().books, *books)
     }
 
-    /// Forgets a container.
-    pub fn forget(&self, id: &str) {
-        self.lock().remove(id);
+    /// Forgets a container; gives its name if no other container has it.
+    pub fn forget(&self, id: &str) -> Option<String> {
+        let mut entries = self.lock();
+        let name = entries.remove(id)?.label.name.clone();
+        let taken = entries.values().any(|entry| entry.label.name == name);
+        (!taken).then_some(name)
     }
 
     /// How many containers exist and are collected.

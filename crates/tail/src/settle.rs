@@ -57,6 +57,7 @@ impl Follower {
         let inode = live
             .and_then(|at| files[at].as_ref())
             .map(|file| file.ident);
+        let newer = self.unseen(&files, &places, newer);
         let grown = self.adopt(&mut files, &mut places, newer, now)?;
         let lost = self.write_off(live.is_some() || grown, inode);
         // Over the limit of open files there is more to come although nothing changes.
@@ -224,16 +225,54 @@ impl Follower {
             .min()
     }
 
-    /// When the first epochs, if their files were not found, last changed: what changed later came after them.
+    /// Of the files between two that were found, as many as there are finished epochs in between stand for those: someone
+    /// has altered or packed them since. Only what is more than that came and went unseen.
+    fn unseen(
+        &self,
+        files: &[Option<Source>],
+        places: &[Option<usize>],
+        newer: Vec<usize>,
+    ) -> Vec<usize> {
+        let altered = |after: usize, before: usize| {
+            let between = self.chain.iter().take(before).skip(after + 1);
+            between
+                .filter(|entry| entry.roll == Stage::Done && entry.lost.is_none())
+                .count()
+        };
+        let mut range = None;
+        let mut left = 0;
+        let keep = |at: &usize| {
+            let before = places
+                .iter()
+                .position(|place| place.is_some_and(|place| place > *at));
+            let after = places
+                .iter()
+                .rposition(|place| place.is_some_and(|place| place < *at));
+            let (Some(after), Some(before)) = (after, before) else {
+                return true;
+            };
+            if range != Some((after, before)) {
+                range = Some((after, before));
+                left = altered(after, before);
+            }
+            let stands_for_one = left > 0;
+            left = left.saturating_sub(1);
+            !stands_for_one
+        };
+        let there = newer.into_iter().filter(|&at| files[at].is_some());
+        there.filter(keep).collect()
+    }
+
+    /// When the first epochs, if their files were not found, last changed: what changed later came after them. Those
+    /// that ended in order say nothing, since what stands there may be older, and touched.
     fn missing(&self, places: &[Option<usize>]) -> i64 {
-        let waits =
-            |entry: &Entry| entry.source.is_none() && entry.roll != Stage::Done && !entry.sealed;
+        let waits = |entry: &Entry| entry.roll != Stage::Done && !entry.sealed;
         self.chain
             .iter()
             .zip(places)
             .take_while(|(_, place)| place.is_none())
-            .filter(|(entry, _)| waits(entry))
-            .map(|(entry, _)| entry.ident.modified_ns)
+            .filter(|(entry, _)| entry.source.is_none() && (waits(entry) || entry.lost.is_some()))
+            .map(|(entry, _)| entry.ident.modified_ns + i64::from(!waits(entry)))
             .max()
             .unwrap_or(i64::MAX)
     }

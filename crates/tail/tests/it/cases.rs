@@ -329,6 +329,40 @@ fn a_lag_limit_passes_over_whole_lines() {
 }
 
 #[test]
+fn an_old_file_that_someone_alters_is_not_sent_again() {
+    let mut case = Case::new();
+    let mut follower = case.follow();
+    for number in (1..5).rev() {
+        case.append(
+            "a.log",
+            format!("{}\n", "line ".repeat(20 * number)).as_bytes(),
+        );
+        case.all(&mut follower);
+        case.rename("a.log", &format!("a.log.{number}"));
+    }
+    case.append("a.log", b"live\n");
+    case.all(&mut follower);
+    fs::write(case.path("a.log.2"), b"what someone made of it\n").unwrap();
+    fs::remove_file(case.path("a.log.3")).unwrap();
+    case.append("a.log.3.zst", b"packed");
+    for number in (1..5).rev() {
+        let more = if number == 3 { ".zst" } else { "" };
+        case.rename(
+            &format!("a.log.{number}{more}"),
+            &format!("a.log.{}{more}", number + 1),
+        );
+    }
+    case.rename("a.log", "a.log.1");
+    case.append("a.log", b"next\n");
+    let mut again = Follower::new(Options::new(case.log()), Some(follower.checkpoint()));
+    for follower in [&mut follower, &mut again] {
+        let (bytes, steps) = case.all(follower);
+        assert_eq!(bytes, b"next\n");
+        assert_eq!(rolls(&steps), [RollCause::Rotated]);
+    }
+}
+
+#[test]
 fn a_deleted_file_is_read_to_its_end() {
     let mut case = Case::new();
     case.append("a.log", b"one\n");

@@ -89,7 +89,7 @@ fn lines(input: &mut impl BufRead, printer: &mut Printer<'_, impl Write>) -> any
 fn frames(input: &mut impl BufRead, printer: &mut Printer<'_, impl Write>) -> anyhow::Result<()> {
     let decoder = Decoder::new(MAX_FRAME);
     let mut buffer = Vec::new();
-    let mut position: u64 = 0;
+    let mut position = 0;
     loop {
         let more = input.fill_buf().context("read stdin")?;
         let read = more.len();
@@ -98,21 +98,21 @@ fn frames(input: &mut impl BufRead, printer: &mut Printer<'_, impl Write>) -> an
         let mut taken = 0;
         loop {
             let decoded = decoder.decode(&buffer[taken..]);
-            let at = position + taken as u64;
-            match decoded.with_context(|| format!("bad framing at octet {at}"))? {
+            let here = position + taken;
+            match decoded.map_err(|error| error.offset_by(here))? {
                 Some((Frame::Message(message), consumed)) => {
                     printer.message(message).context("write to stdout")?;
                     taken += consumed;
                 }
-                Some((Frame::Control(_), _)) => anyhow::bail!("a control message at octet {at}"),
+                Some((Frame::Control(_), _)) => anyhow::bail!("a control message at octet {here}"),
                 None => break,
             }
         }
         buffer.drain(..taken);
-        position += taken as u64;
+        position += taken;
         if read == 0 {
-            return framing::at_eof(&buffer)
-                .with_context(|| format!("bad framing at octet {position}"));
+            let ended = framing::at_eof(&buffer);
+            return Ok(ended.map_err(|error| error.offset_by(position))?);
         }
     }
 }

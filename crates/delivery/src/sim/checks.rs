@@ -129,7 +129,7 @@ pub(super) fn no_line_twice(listener: &Listener) -> Result<(), String> {
             let text = line.strip_suffix(b"\n").filter(|_| inside);
             inside = line.ends_with(b"\n");
             // A line that lost its end with the power is continued by the next one.
-            let number = text.and_then(|text| text.split(|b| *b == b':').next());
+            let number = text.and_then(|text| Some(&text[..text.iter().position(|b| *b == b':')?]));
             let number = number.and_then(|text| text.rsplit(|b| *b == b'=').next());
             let Some(number) = number.filter(|n| !n.is_empty() && n.iter().all(u8::is_ascii_digit))
             else {

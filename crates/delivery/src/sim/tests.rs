@@ -32,8 +32,8 @@ fn archives_equal_the_source_under_faults() {
     );
 }
 
-/// About ten seconds without optimisation.
-const RUNS: u64 = 2000;
+/// Under ten seconds of one core without optimisation.
+const RUNS: u64 = 3000;
 
 #[track_caller]
 fn finds(bug: Bug) {

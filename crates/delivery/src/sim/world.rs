@@ -85,12 +85,12 @@ impl World {
         match self.chance.below(100) {
             0..25 => self.source.write(&mut self.truths, &mut self.chance),
             25..55 => self.forward()?,
-            55..85 => self.listen()?,
-            85..92 => self.commit(),
-            92 => self.now += Duration::from_secs(self.chance.below(35) as u64),
-            93..96 => self.network_fault(),
-            96 => self.source_fault(),
-            97 => self.forwarder_fault(),
+            55..84 => self.listen()?,
+            84..89 => self.commit(),
+            89 => self.now += Duration::from_secs(self.chance.below(35) as u64),
+            90..93 => self.network_fault()?,
+            93..95 => self.source_fault(),
+            95..97 => self.forwarder_fault(),
             _ => self.listener_fault(),
         }
         Ok(())
@@ -141,7 +141,7 @@ impl World {
         }
     }
 
-    fn network_fault(&mut self) {
+    fn network_fault(&mut self) -> Result<(), String> {
         if let Some(link) = self.net.any(&mut self.chance) {
             if self.chance.one_in(2) {
                 self.net.cut(link, &mut self.chance);
@@ -153,16 +153,19 @@ impl World {
                     && session.link == link
                 {
                     session.sender.handle_closed();
+                    self.forward()?;
+                    self.forwarder.retry_at = self.now;
                 }
             }
         }
         if self.chance.one_in(2) {
             self.forwarder.retry_at = self.now;
         }
+        Ok(())
     }
 
     fn source_fault(&mut self) {
-        let what = self.chance.below(8);
+        let what = self.chance.below(9);
         trace(|| format!("source fault {what}"));
         match what {
             0..4 => self.source.rotate(&mut self.truths),
@@ -195,16 +198,21 @@ impl World {
         trace(|| format!("forwarder fault {what}"));
         match what {
             0 => self.source.lose_power(&mut self.truths, &mut self.chance),
-            1 => self.forwarder.state.clear(),
+            // Copies from before name epochs of files that have other names since: nobody can tell.
+            1 => {
+                self.forwarder.state.clear();
+                (self.old_state, self.snapshot) = (None, None);
+            }
             2 => self.old_state = Some(self.forwarder.state.clone()),
             3 => {
                 if let Some(old) = self.old_state.take() {
                     self.forwarder.state = old;
+                    self.snapshot = None;
                 }
             }
             // With several masters a restored worker may tell one of them another history of an epoch than it told
             // the other: nobody compares these.
-            4 if masters == 1 => {
+            4 | 5 if masters == 1 => {
                 if let Some((source, state)) = self
                     .snapshot
                     .take()

@@ -232,16 +232,27 @@ checks() {
     say "all checks passed, $skipped skipped"
 }
 
+# Builds what the demo starts into one folder: the programs, and the decoy linked statically, so that it is an image's
+# only file. Left to the swarm they would be built with the features it needs itself, which takes as long again.
+gather_programs() {
+    target=${CARGO_TARGET_DIR:-$root/target}
+    host=$(rustc -vV | sed -n 's/^host: //p')
+    cargo build --locked --release -p collector -p forwarder -p listener -p swarm
+    RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --release -p decoy --target "$host"
+    mkdir -p "$target/demo"
+    cp -f "$target/release/logferry-collector" "$target/release/logferry-forwarder" \
+        "$target/release/logferry-listener" "$target/$host/release/logferry-decoy" "$target/demo/"
+    LOGFERRY_BIN_DIR="$target/demo"
+    export LOGFERRY_BIN_DIR
+}
+
 command=${1:-}
 [ $# = 0 ] || shift
 case $command in
 demo)
     need_build
     say "building"
-    cargo build --locked --release -p collector -p forwarder -p listener -p swarm
-    # The swarm takes these, instead of building them once more with the features it needs itself.
-    LOGFERRY_BIN_DIR="${CARGO_TARGET_DIR:-$root/target}/release"
-    export LOGFERRY_BIN_DIR
+    gather_programs
     say "starting the local swarm; Ctrl-C stops it"
     exec cargo run --locked --quiet --release -p swarm -- demo "$@"
     ;;

@@ -135,7 +135,7 @@ impl Slots {
         };
         if let Some(direct) = &slot.direct {
             match disk.redo(direct, &slot.path, &mut bufs(), BLOCK as u64) {
-                Err(error) if error.kind() == io::ErrorKind::InvalidInput => slot.direct = None,
+                Err(error) if is_unsupported(&error) => slot.direct = None,
                 other => return other.map(|()| total as u64),
             }
         }
@@ -238,6 +238,14 @@ impl Slot {
             .then(|| seq.try_into().ok().map(u64::from_le_bytes))
             .flatten())
     }
+}
+
+/// How file systems and devices say that they can't write directly, or not with this alignment.
+fn is_unsupported(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported
+    )
 }
 
 fn index(seq: u64) -> usize {

@@ -19,7 +19,10 @@ use std::{
 
 use bytes::Bytes;
 use docker_demux::{Frames, Lines, Options, Stream, Tty};
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    sync::mpsc,
+    time::{timeout, timeout_at},
+};
 
 use super::{Batch, Cause, Container, Cursor, Event, Gap, Lease, Pool, taken};
 use http::Answer;
@@ -80,6 +83,9 @@ const IDLE: Duration = Duration::from_secs(1);
 
 /// A snapshot without any octet for this long is broken off.
 const STALLED: Duration = Duration::from_secs(60);
+
+/// How long a batch waits for more: dockerd writes line by line, and a batch for each line would cost more than it.
+const LINGER: Duration = Duration::from_millis(5);
 
 /// Octets of a batch.
 const BATCH: usize = 256 << 10;
@@ -250,7 +256,7 @@ impl Reader<'_> {
                 .map_err(late)??;
             over = first.is_none();
             let mut lease = self.pool.take().await;
-            over |= reading.take(first, &mut lease)?.over;
+            over |= reading.take(first, &mut lease).await?.over;
             lines += lease.len() as u64;
             self.hand_over(lease, &mut reading, false).await?;
         }
@@ -283,7 +289,7 @@ impl Reader<'_> {
             let over = first.is_none();
             let mut lease = self.pool.take().await;
             let passed = reading.sieve.passed();
-            let taken = reading.take(first, &mut lease)?;
+            let taken = reading.take(first, &mut lease).await?;
             // Everything was read if what came next was not yet there when it was asked for, or is of this moment.
             let first_ns = lease.index.first().map(|line| line.time_ns);
             let last_ns = lease.index.last().map(|line| line.time_ns);
@@ -481,8 +487,9 @@ struct Octets {
 }
 
 impl Reading {
-    /// Decodes a piece of the body, and what is there already behind it, up to a batch.
-    fn take(&mut self, first: Option<Bytes>, lines: &mut Lines) -> Result<Octets, ApiError> {
+    /// Decodes a piece of the body, and what comes close behind it, up to a batch.
+    async fn take(&mut self, first: Option<Bytes>, lines: &mut Lines) -> Result<Octets, ApiError> {
+        let until = tokio::time::Instant::now() + LINGER;
         let mut taken = Octets {
             octets: 0,
             over: false,
@@ -494,14 +501,15 @@ impl Reading {
             if taken.octets as usize >= BATCH {
                 break;
             }
-            next = match self.answer.ready() {
-                Some(more) => {
-                    let more = more?;
-                    taken.over = more.is_none();
-                    more
-                }
-                None => None,
+            let more = match self.answer.ready() {
+                Some(more) => more?,
+                None => match timeout_at(until, self.answer.next()).await {
+                    Ok(more) => more?,
+                    Err(_) => break,
+                },
             };
+            taken.over = more.is_none();
+            next = more;
         }
         self.sift(lines, 0);
         Ok(taken)

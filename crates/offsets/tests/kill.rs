@@ -9,6 +9,8 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use offsets::{AppendError, Appender, Change, Limits, Recovered, Store};
@@ -21,6 +23,18 @@ fn stands_exactly_once_over_kill_9() {
     let mut dice = Dice(u64::from(std::process::id()) * 2 + 1);
     let targets = targets(dir.path());
     let mut rotated: [Vec<PathBuf>; 2] = Default::default();
+    // Somebody who appends whole lines all the time, as DECNET's sniffer does.
+    let over = Arc::new(AtomicBool::new(false));
+    let sniffer = std::thread::spawn({
+        let (over, targets) = (Arc::clone(&over), targets.clone());
+        move || {
+            while !over.load(Ordering::SeqCst) {
+                for target in targets.iter().filter(|target| target.exists()) {
+                    append(target, b"Foreign line\n");
+                }
+            }
+        }
+    });
     for round in 0..25 {
         let mut child = Command::new(std::env::current_exe().unwrap());
         let mut child = start(child.args(["--exact", "child"]), dir.path());
@@ -41,6 +55,8 @@ fn stands_exactly_once_over_kill_9() {
             _ => {}
         }
     }
+    over.store(true, Ordering::SeqCst);
+    sniffer.join().unwrap();
     check(dir.path(), &rotated);
 }
 

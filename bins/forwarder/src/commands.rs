@@ -24,7 +24,7 @@ pub fn carry_out(cli: Cli) -> Result<(), Failure> {
         Command::Run(args) => crate::run::run(&args.config),
         Command::Check(args) => check(&args.config),
         Command::Status(args) => {
-            let (config, _) = Config::load(&args.config, &Environment::process())?;
+            let config = Config::read(&args.config, &Environment::process())?;
             service::status::status_command(&config.status, args.json)
         }
         Command::Offsets(args) => offsets(&args),
@@ -45,7 +45,7 @@ fn check(path: &Path) -> Result<(), Failure> {
 
 /// How far each stream is delivered: from the running forwarder, else from its state.
 fn offsets(args: &StatusArgs) -> Result<(), Failure> {
-    let (config, _) = Config::load(&args.config, &Environment::process())?;
+    let config = Config::read(&args.config, &Environment::process())?;
     let streams = service::runtime(1)?.block_on(async {
         match running(&config).await {
             Some(streams) => Ok(streams),

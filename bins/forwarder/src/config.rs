@@ -119,13 +119,57 @@ impl Config {
     /// # Errors
     /// Every problem at once.
     pub fn load(file: &Path, environment: &Environment) -> Result<(Self, Source), Problems> {
-        service::config::load_checked(file, |raw, source| Self::check(raw, source, environment))
+        service::config::load_checked(file, |raw, source| {
+            let mut problems = Problems::new();
+            let config = Self::check(raw, source, environment, &mut problems);
+            config.look(source, &mut problems);
+            problems.none_or(config)
+        })
     }
 
-    fn check(mut raw: Raw, source: &Source, environment: &Environment) -> Result<Self, Problems> {
-        let mut problems = Problems::new();
+    /// Reads the file and the environment only: for commands that ask, and must answer also when a certificate has
+    /// expired.
+    ///
+    /// # Errors
+    /// Every problem at once.
+    pub fn read(file: &Path, environment: &Environment) -> Result<Self, Problems> {
+        let (config, _) = service::config::load_checked(file, |raw, source| {
+            let mut problems = Problems::new();
+            let config = Self::check(raw, source, environment, &mut problems);
+            problems.none_or(config)
+        })?;
+        Ok(config)
+    }
+
+    /// Looks at the files that are named.
+    fn look(&self, source: &Source, problems: &mut Problems) {
+        for (at, stream) in self.streams.iter().enumerate() {
+            if let Err(what) = check_path(&stream.path) {
+                problems.push(source.problem(&format!("stream.{at}.path"), what));
+            }
+        }
+        match Identity::load(&self.identity) {
+            Ok(identity) => {
+                if let Err(error) = pki::client_config(&identity, self.check.clone(), &[]) {
+                    problems.push(source.problem("master_names", error.to_string()));
+                }
+            }
+            Err(error) => problems.push(source.problem("identity", error.to_string())),
+        }
+        if let Err(error) = service::check_writable(&self.state) {
+            let what = format!("{} can't be written: {error}", self.state.display());
+            problems.push(source.problem("state", what));
+        }
+    }
+
+    fn check(
+        mut raw: Raw,
+        source: &Source,
+        environment: &Environment,
+        problems: &mut Problems,
+    ) -> Self {
         let mut notices = Vec::new();
-        let masters = masters(&raw.masters, source, environment, &mut problems);
+        let masters = masters(&raw.masters, source, environment, problems);
         problems.take(environment.text("DECNET_AGENT_DIR").map(|dir| {
             if let Some(dir) = dir {
                 raw.identity = dir.into();
@@ -148,7 +192,7 @@ impl Config {
                 ),
             }
         }
-        let streams = streams(raw.stream, source, &mut problems, &mut notices);
+        let streams = streams(raw.stream, source, problems, &mut notices);
         let delivery = match raw.delivery.as_str() {
             "auto" => Delivery::Auto,
             "plain" => Delivery::Plain,
@@ -172,19 +216,7 @@ impl Config {
                 MasterCheck::Chain
             }
         };
-        match Identity::load(&raw.identity) {
-            Ok(identity) => {
-                if let Err(error) = pki::client_config(&identity, check.clone(), &[]) {
-                    problems.push(source.problem("master_names", error.to_string()));
-                }
-            }
-            Err(error) => problems.push(source.problem("identity", error.to_string())),
-        }
-        if let Err(error) = service::check_writable(&raw.state) {
-            let what = format!("{} can't be written: {error}", raw.state.display());
-            problems.push(source.problem("state", what));
-        }
-        problems.none_or(Self {
+        Self {
             masters,
             identity: raw.identity,
             delivery,
@@ -194,7 +226,7 @@ impl Config {
             status: raw.status.listen(&raw.state),
             state: raw.state,
             notices,
-        })
+        }
     }
 }
 
@@ -280,7 +312,8 @@ fn streams(
         if let Err(what) = check_name(&raw.name) {
             problems.push(source.problem(&key("name"), what));
         }
-        if let Err(what) = check_path(&raw.path) {
+        if raw.path.file_name().is_none() {
+            let what = format!("`{}` names no file", raw.path.display());
             problems.push(source.problem(&key("path"), what));
         }
         for other in &streams {
@@ -336,9 +369,6 @@ fn check_name(name: &str) -> Result<(), String> {
 
 /// The file need not be there yet. If it is, it must be one that we can read.
 fn check_path(path: &Path) -> Result<(), String> {
-    if path.file_name().is_none() {
-        return Err(format!("`{}` names no file", path.display()));
-    }
     match std::fs::metadata(path) {
         Ok(meta) if !meta.is_file() => Err(format!("{} is not a regular file", path.display())),
         Ok(_) => std::fs::File::open(path)

@@ -185,7 +185,7 @@ impl Connection {
     }
 
     /// Whether the peer has had time to say that it does not want us, and from when on it will have had.
-    pub(crate) fn judged(&self, limits: &Limits) -> Option<Instant> {
+    pub(crate) fn verdict_due(&self, limits: &Limits) -> Option<Instant> {
         let from = self.since + limits.verdict;
         (!self.judged && Instant::now() < from).then_some(from)
     }

@@ -161,9 +161,7 @@ impl Follower {
                     .attach(source, now)
                     .map_err(TailError::unreadable(path))?;
                 attached = true;
-                if entry.roll != Stage::Done {
-                    entry.cause = None;
-                }
+                entry.cause = (entry.roll == Stage::Done).then_some(RollCause::Rotated);
             }
         }
         Ok(attached)
@@ -237,6 +235,8 @@ impl Follower {
             let between = self.chain.iter().take(before).skip(after + 1);
             between
                 .filter(|entry| entry.roll == Stage::Done && entry.lost.is_none())
+                // What was deleted stands nowhere.
+                .filter(|entry| entry.cause != Some(RollCause::Gone))
                 .count()
         };
         let mut range = None;

@@ -247,7 +247,7 @@ impl Session<'_> {
     /// Takes as delivered what the peer's TCP has, and stores it. The follower must be at home.
     async fn settle(&mut self) -> Result<(), Broken> {
         self.settled_at = Instant::now();
-        if self.flight.is_empty() || self.connection.judged(&self.link.limits).is_some() {
+        if self.flight.is_empty() || self.connection.verdict_due(&self.link.limits).is_some() {
             self.link.stand()?;
             return Ok(());
         }
@@ -304,7 +304,7 @@ impl Session<'_> {
             self.link.patience.wait(tokio::time::sleep(early)).await;
         }
         let mut wait = wait;
-        if let Some(until) = self.connection.judged(&self.link.limits)
+        if let Some(until) = self.connection.verdict_due(&self.link.limits)
             && !self.flight.is_empty()
         {
             wait = wait.min(until.saturating_duration_since(Instant::now()));

@@ -171,6 +171,9 @@ async fn an_expired_certificate_is_named_with_its_date() {
     let bed = Bed::at(long_ago).await;
     let config = bed.config_file(&[1], "");
     check(&config, 78, &["identity", "worker.crt", "expired on 20"]);
+    let config = config.to_str().unwrap();
+    let output = program(&["offsets", "--config", config], &[]);
+    assert_eq!(output.status.code(), Some(0), "asking is still possible");
 }
 
 #[test]

@@ -535,8 +535,9 @@ fn delivers_what_was_written() {
     if let Ok(seed) = std::env::var("TAIL_SEED") {
         return run(seed.parse().unwrap());
     }
+    let first = std::env::var("TAIL_FIRST").map_or(0, |first| first.parse().unwrap());
     let seeds = std::env::var("TAIL_SEEDS").map_or(SEEDS, |seeds| seeds.parse().unwrap());
-    for seed in 0..seeds {
+    for seed in first..first + seeds {
         run(seed);
     }
 }

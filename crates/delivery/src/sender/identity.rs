@@ -91,7 +91,7 @@ impl Sender {
             // The listener holds more than the file: no need to look.
             return self.compare(&resume, now);
         }
-        if from < self.source.from || end > self.source.size {
+        if len == 0 || from < self.source.from || end > self.source.size {
             // What can't be read disproves nothing.
             return self.accept(&resume);
         }

@@ -423,3 +423,14 @@ fn garbage_ends_it() {
     bench.sender.handle_garbage();
     bench.ends(&Why::Violation("data from the listener"));
 }
+
+#[test]
+fn a_file_that_is_gone_is_accepted_behind_a_gap() {
+    let mut bench = Bench::new(Some(E1), b"");
+    let Control::Resume(mut gap) = resume(E1, 53, b"") else {
+        panic!()
+    };
+    gap.tail = Print::of(at(0), b"");
+    bench.control(&Control::Resume(gap));
+    assert!(matches!(bench.actions()[..], [Action::Read { from, .. }] if from == at(53)));
+}

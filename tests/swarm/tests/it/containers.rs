@@ -1,6 +1,7 @@
 //! Real containers through collector, forwarder and listener: what Docker stored stands in the `.log`, in the merged
 //! `.log` and, where it parses, in the merged `.json`.
 
+use std::process::Command;
 use std::time::Duration;
 
 use swarm::{
@@ -18,6 +19,7 @@ const LINES: u64 = 50_000;
 struct Fleet {
     label: String,
     containers: Vec<Container>,
+    arguments: Vec<Vec<String>>,
 }
 
 impl Fleet {
@@ -25,6 +27,7 @@ impl Fleet {
         Fleet {
             label: format!("logferry.test={}", unique(word)),
             containers: Vec::new(),
+            arguments: Vec::new(),
         }
     }
 
@@ -42,6 +45,28 @@ impl Fleet {
         all.extend(args);
         let spec = change(ContainerSpec::new(&name, &all).label(&self.label));
         self.containers.push(daemon.run(image, &spec).unwrap());
+        self.arguments
+            .push(all.iter().map(|a| (*a).to_owned()).collect());
+    }
+
+    /// What each container wrote to its stdout, octet for octet: the decoy's output is a function of its arguments.
+    fn printed(&self) -> Vec<(String, Vec<Vec<u8>>)> {
+        let printed = |(container, arguments): (&Container, &Vec<String>)| {
+            let output = Command::new(Programs::decoy().unwrap())
+                .args(arguments)
+                .output()
+                .unwrap();
+            let lines = output
+                .stdout
+                .split(|&b| b == b'\n')
+                .filter(|l| !l.is_empty());
+            (container.name.clone(), lines.map(<[u8]>::to_vec).collect())
+        };
+        self.containers
+            .iter()
+            .zip(&self.arguments)
+            .map(printed)
+            .collect()
     }
 
     /// What Docker stored of each container's stdout.
@@ -125,6 +150,34 @@ fn carries_three_decoys_from_the_api() {
 #[test]
 fn carries_three_decoys_from_the_api_of_terminals() {
     carries_three_decoys("api", true);
+}
+
+/// The `local` driver keeps arbitrary octets, so the `.log` holds what the containers wrote, octet for octet.
+#[test]
+fn carries_three_decoys_of_the_local_driver() {
+    let Some(daemon) = need_docker() else { return };
+    let dir = folder();
+    let programs = Programs::build().unwrap();
+    let image = daemon.image(&Programs::decoy().unwrap()).unwrap();
+    let mut fleet = Fleet::new("local");
+    let spec = WorkerSpec {
+        docker: Some(daemon.host().to_owned()),
+        label: fleet.label.clone(),
+        ..WorkerSpec::default()
+    };
+    let mut worker = Worker::new(&programs, &dir.path().join("w1"), &spec).unwrap();
+    worker.start_collector().unwrap();
+    let local = |s: ContainerSpec| s.driver("local", &["max-size=100g", "max-file=2"]);
+    let count = LINES.to_string();
+    let args = ["--profile", "hostile", "--count", &count, "--rate", "0"];
+    for _ in 0..3 {
+        fleet.start(&daemon, &image, local, &args);
+    }
+    fleet.wait_exit();
+    let sources = fleet.printed();
+    wait_lines(&worker.log(), total(&sources));
+    worker.stop().unwrap();
+    assert_interleaving(&worker.log(), &sources);
 }
 
 /// A hundred containers at once on one collector, which starts in the middle.

@@ -122,7 +122,7 @@ impl Docker {
     /// Connects and agrees on a version.
     ///
     /// # Errors
-    /// A daemon that is not there or does not answer within [`ANSWER_S`].
+    /// A daemon that is not there or does not answer within a minute.
     pub async fn connect(endpoint: &Endpoint) -> Result<Docker, bollard::errors::Error> {
         let client = match endpoint {
             Endpoint::Unix(path) => {

@@ -1,6 +1,6 @@
 //! Where lines come from: two readers of Docker's logs behind one cursor.
 //!
-//! [`file`] reads the json-file driver's own files for all containers on one thread; [`api`] follows one container
+//! [`mod@file`] reads the json-file driver's own files for all containers on one thread; [`api`] follows one container
 //! through the Docker API. Both hand out [`Batch`]es: lines, the [`Cursor`] that stands after them, and the gaps
 //! between them. A reader started with a batch's cursor gives exactly the lines after that batch.
 

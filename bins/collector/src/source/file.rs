@@ -1,6 +1,6 @@
 //! The `file` reader: the json-file driver's own files, for all containers on one thread.
 //!
-//! Each container is a [`log::Log`]: a chain of open files from where it stands to the one that Docker writes to. The
+//! Each container is a `log::Log`: a chain of open files from where it stands to the one that Docker writes to. The
 //! reader takes turns: a chunk of each container that has something to read. While there is nothing to read, or
 //! nobody takes what was read, it looks for rotated files and opens them, so that Docker can't remove them unread.
 

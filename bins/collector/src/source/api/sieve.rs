@@ -74,3 +74,6 @@ impl Sieve {
         false
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,7 @@
 //! the whole log, and after a clock was set back it would leave out what is new.
 
 mod http;
+mod reading;
 mod sieve;
 
 use std::{
@@ -17,15 +18,11 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use bytes::Bytes;
-use docker_demux::{Frames, Lines, Options, Stream, Tty};
-use tokio::{
-    sync::mpsc,
-    time::{timeout, timeout_at},
-};
+use docker_demux::{Lines, Options, Stream};
+use tokio::{sync::mpsc, time::timeout};
 
 use super::{Batch, Cause, Container, Cursor, Event, Gap, Lease, Pool, taken};
-use http::Answer;
+use reading::Reading;
 use sieve::Sieve;
 
 /// Where the Docker daemon listens.
@@ -84,12 +81,6 @@ const IDLE: Duration = Duration::from_secs(1);
 /// A snapshot without any octet for this long is broken off.
 const STALLED: Duration = Duration::from_secs(60);
 
-/// How long a batch waits for more: dockerd writes line by line, and a batch for each line would cost more than it.
-const LINGER: Duration = Duration::from_millis(5);
-
-/// Octets of a batch.
-const BATCH: usize = 256 << 10;
-
 /// Followers in a row that did not show the last line taken, before the reader gives up.
 const MAX_MISSES: u32 = 8;
 
@@ -138,7 +129,7 @@ pub async fn run(
         container,
         newest: Stream::ALL.map(|stream| cursor.taken(stream).map(|taken| taken.stamp)),
         from_start: fresh,
-        gap: (fresh && cursor.place.is_some()).then_some(Cause::RotatedAway),
+        gap: None,
         cursor,
         tail: TAIL,
         events,
@@ -197,19 +188,6 @@ enum Followed {
     Back,
     /// The last line taken was not in it.
     Missed,
-}
-
-/// A log stream being decoded.
-struct Reading {
-    answer: Answer,
-    decoder: Decoder,
-    sieve: Sieve,
-    oversized: u64,
-}
-
-enum Decoder {
-    Frames(Box<Frames>),
-    Tty(Box<Tty>),
 }
 
 impl Reader<'_> {
@@ -363,22 +341,12 @@ impl Reader<'_> {
         );
         // Podman sends no head before there is output to follow.
         let answer = http::get(self.endpoint, &path, (!follow).then_some(STALLED)).await?;
-        let decoder = if self.options.tty {
-            Decoder::Tty(Box::new(Tty::new(self.options)))
-        } else {
-            Decoder::Frames(Box::new(Frames::new(self.options)))
-        };
         let sieve = if self.from_start {
             Sieve::open(&self.cursor)
         } else {
             Sieve::new(&self.cursor, whole)
         };
-        Ok(Reading {
-            answer,
-            decoder,
-            sieve,
-            oversized: 0,
-        })
+        Ok(Reading::new(answer, self.options, sieve))
     }
 
     /// Whether the container runs on after its stream has ended. Docker closes the log first and notes the end then.
@@ -478,112 +446,6 @@ struct Snapshot {
     lines: u64,
     /// Entries altogether.
     entries: u64,
-}
-
-/// What was taken from a stream at once.
-struct Octets {
-    octets: u64,
-    over: bool,
-}
-
-impl Reading {
-    /// Decodes a piece of the body, and what comes close behind it, up to a batch.
-    async fn take(&mut self, first: Option<Bytes>, lines: &mut Lines) -> Result<Octets, ApiError> {
-        let until = tokio::time::Instant::now() + LINGER;
-        let mut taken = Octets {
-            octets: 0,
-            over: false,
-        };
-        let mut next = first;
-        while let Some(octets) = next.take() {
-            self.decoder.push(&octets, lines)?;
-            taken.octets += octets.len() as u64;
-            if taken.octets as usize >= BATCH {
-                break;
-            }
-            let more = match self.answer.ready() {
-                Some(more) => more?,
-                None => match timeout_at(until, self.answer.next()).await {
-                    Ok(more) => more?,
-                    Err(_) => break,
-                },
-            };
-            taken.over = more.is_none();
-            next = more;
-        }
-        self.sift(lines, 0);
-        Ok(taken)
-    }
-
-    /// Hands out what has no LF.
-    fn finish(&mut self, lines: &mut Lines) {
-        let from = lines.len();
-        match &mut self.decoder {
-            // Whether a frame was cut was asked before.
-            Decoder::Frames(frames) => drop(frames.finish(lines)),
-            Decoder::Tty(tty) => tty.finish(lines),
-        }
-        self.sift(lines, from);
-    }
-
-    /// Drops the lines that were taken before, among those from `from` on.
-    fn sift(&mut self, lines: &mut Lines, from: usize) {
-        let Lines { bytes, index } = lines;
-        let mut at = 0;
-        index.retain(|line| {
-            at += 1;
-            at <= from || self.sieve.keep(line, &bytes[line.start..line.end])
-        });
-    }
-
-    /// Counts the frames over the limit since it was asked last, as far as they are new.
-    fn oversized(&mut self) -> u64 {
-        if !self.sieve.passed() {
-            return 0;
-        }
-        let total = self.decoder.oversized();
-        total - std::mem::replace(&mut self.oversized, total)
-    }
-}
-
-impl Decoder {
-    fn push(&mut self, octets: &[u8], lines: &mut Lines) -> Result<(), ApiError> {
-        match self {
-            Self::Frames(frames) => frames
-                .push(octets, lines)
-                .map_err(|error| ApiError::Stream(error.to_string())),
-            Self::Tty(tty) => {
-                tty.push(octets, lines);
-                Ok(())
-            }
-        }
-    }
-
-    fn entries(&self) -> u64 {
-        match self {
-            Self::Frames(frames) => frames.entries(),
-            Self::Tty(tty) => tty.entries(),
-        }
-    }
-
-    fn holds(&self, stream: Stream) -> bool {
-        match self {
-            Self::Frames(frames) => frames.holds(stream),
-            Self::Tty(tty) => tty.holds(stream),
-        }
-    }
-
-    fn oversized(&self) -> u64 {
-        match self {
-            Self::Frames(frames) => frames.oversized(),
-            Self::Tty(_) => 0,
-        }
-    }
-
-    /// Whether the stream stands inside a frame.
-    fn cut(&self) -> bool {
-        matches!(self, Self::Frames(frames) if frames.inside())
-    }
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::sync::mpsc::{self, Permit, error::TryRecvError};
 
 use super::{Batch, Container, Cursor, Event, Lease, Pool};
@@ -80,6 +81,7 @@ pub async fn run(
     events: mpsc::Sender<Event>,
     pool: Pool,
 ) {
+    raise_open_files();
     let mut reader = Reader {
         options,
         events,
@@ -89,6 +91,15 @@ pub async fn run(
     };
     // The end of either channel is the end of the work, not an error.
     let _ = reader.work(commands).await;
+}
+
+/// Each container is an open file or more, and a service begins with 1024 of them.
+fn raise_open_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "can't raise the limit of open files");
+    }
 }
 
 struct Reader {

@@ -170,9 +170,14 @@ impl Daemon {
     /// Waits for a follower at the live edge.
     pub(super) async fn followed(&self) {
         let asked = |request: &String| request.contains("follow=1");
-        while !self.state.lock().unwrap().requests.iter().any(asked) {
-            tokio::task::yield_now().await;
-        }
+        let wait = async {
+            while !self.state.lock().unwrap().requests.iter().any(asked) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), wait)
+            .await
+            .unwrap();
     }
 
     pub(super) fn reader(&self, cursor: &Cursor) -> Running {

@@ -281,10 +281,16 @@ async fn a_slot_with_a_sector_of_before_is_no_batch() {
         slots.newest().unwrap().0.seq
     };
     assert_eq!(newest(), 3);
+    let slots = Slots::open(&house.path("state/redo"), true, &mut Disk::default()).unwrap();
+    let head = slots.newest().unwrap().0.head_bytes as usize;
+    drop(slots);
+    // Between the head and the directly written middle there is padding, which belongs to no record. How much
+    // depends on where the allocator put the buffers.
+    let padding = 4096 + head..4096 + head.next_multiple_of(4096);
     let mut torn = 0;
     for (index, sector) in after.chunks(512).enumerate().skip(8) {
         let old = &before[index * 512..][..sector.len()];
-        if sector != old {
+        if sector != old && !padding.contains(&(index * 512)) {
             let mut mixed = after.clone();
             mixed[index * 512..][..sector.len()].copy_from_slice(old);
             fs::write(house.path("state/redo/redo.1"), mixed).unwrap();

@@ -27,8 +27,11 @@ pub enum Class<'a> {
     /// Goes into the `.log` as it came, and this into the `.json`.
     Record(Record<'a>),
     /// Goes into the `.log` as it came; there is no record of it: legal RFC 5424 that DECNET's
-    /// rules pass over (an LF inside, a VERSION other than 1), or a line that was wrapped.
+    /// rules pass over (an LF inside, a VERSION other than 1).
     Strict,
+    /// Carries a collector's wrapper. In a `.log` it is what a collector wrote, and there is no record of it; from a
+    /// container it is a forgery, which would speak for another container.
+    Wrapped,
     /// No syslog message: wrapped before it goes into the `.log`.
     Raw,
 }
@@ -39,7 +42,7 @@ pub enum Class<'a> {
 pub fn classify(line: &[u8]) -> Class<'_> {
     match record::read(line) {
         Ok(record) => Class::Record(record),
-        Err(record::NoRecord::Wrapped) => Class::Strict,
+        Err(record::NoRecord::Wrapped) => Class::Wrapped,
         Err(record::NoRecord::Refused) if crate::parse(line).is_ok() => Class::Strict,
         Err(record::NoRecord::Refused) => Class::Raw,
     }

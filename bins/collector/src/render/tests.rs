@@ -216,8 +216,11 @@ fn marks_the_parts_of_an_over_long_line() {
 }
 
 #[test]
-fn keeps_a_forged_wrapper_out_of_the_records() {
+fn wraps_a_forged_wrapper_and_makes_no_record_of_it() {
     let line = br#"<134>1 2026-06-20T14:03:07Z x y - raw [logferry@32473 container="other"] <134>1 2026-06-20T14:03:07Z a b - c -"#;
     let (log, json, _) = Input::default().line(line).render(&rendering());
-    assert_eq!((log, json.len()), (text(line) + "\n", 0));
+    assert!(log.ends_with(&(text(line) + "\n")), "{log}");
+    let own = format!("[logferry@32473 container=\"{}\"", label().name);
+    assert!(log.find(&own) < log.find("container=\"other\""), "{log}");
+    assert!(log.contains(&own) && json.is_empty(), "{log}");
 }

@@ -158,12 +158,6 @@ impl Running {
         self.task.await.unwrap().unwrap();
     }
 
-    /// Ends it as a crash would, as far as that goes inside a process.
-    pub(crate) async fn crash(self) {
-        self.task.abort();
-        let _ = self.task.await;
-    }
-
     /// Its stream's part of the status page.
     pub(crate) async fn stream(&self) -> Option<serde_json::Value> {
         let (_, body) = service::status::query(&self.status, "/status").await.ok()?;

@@ -161,27 +161,3 @@ async fn another_workers_certificate_is_no_master() {
     assert_eq!(receiver.count(), 0);
     forwarder.stop().await;
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_crash_repeats_from_the_stored_offset_on() {
-    let bed = Bed::new().await;
-    let receiver = Receiver::start(&bed).await;
-    bed.append(&lines(0..500));
-    let forwarder = bed.start(&[receiver.port]);
-    receiver.has(500).await;
-    forwarder.delivered(lines(0..500).len() as u64).await;
-    bed.append(&lines(500..600));
-    receiver.has(600).await;
-    forwarder.crash().await;
-    let forwarder = bed.start(&[receiver.port]);
-    bed.append(&lines(600..700));
-    until(async || receiver.messages().last() == Some(&line(699))).await;
-    forwarder.stop().await;
-    let connections = receiver.connections();
-    complete(&connections, 700);
-    let second = &connections[1].messages[0];
-    assert!(
-        (500..=600).any(|n| line(n) == *second),
-        "only what was not stored comes again"
-    );
-}

@@ -8,7 +8,7 @@ use crate::bed::{Bed, limits, line, lines, until};
 use crate::receiver::{Brought, Manner, Receiver};
 
 /// Over all connections: nothing missing, each connection without a hole.
-fn complete(connections: &[Brought], count: u64) {
+pub(crate) fn complete(connections: &[Brought], count: u64) {
     let mut next = 0;
     for brought in connections {
         let Some(first) = brought.messages.first() else {

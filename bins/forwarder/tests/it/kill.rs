@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::bed::{Bed, line, lines, until};
+use crate::faults::complete;
 use crate::receiver::Receiver;
 
 const KILLS: u64 = 6;
@@ -112,4 +113,38 @@ async fn sigterm_ends_in_order_and_nothing_comes_twice() {
     }
     let expected: Vec<_> = (0..1500).map(line).collect();
     assert!(receiver.messages() == expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn repeats_from_the_stored_offset_on() {
+    let bed = Bed::new().await;
+    let receiver = Receiver::start(&bed).await;
+    let config = bed.config_file(&[receiver.port], "");
+    bed.append(&lines(0..500));
+    let program = Program::start(&config);
+    receiver.has(500).await;
+    let size = lines(0..500).len();
+    let stored = |bed: &Bed| {
+        let output = Command::new(env!("CARGO_BIN_EXE_logferry-forwarder"))
+            .args(["offsets", "--json", "--config"])
+            .arg(bed.dir.path().join("forwarder.toml"))
+            .output()
+            .unwrap();
+        let stream: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        stream["offset"].as_u64().unwrap() as usize
+    };
+    until(async || stored(&bed) == size).await;
+    bed.append(&lines(500..600));
+    receiver.has(600).await;
+    drop(program);
+    let _program = Program::start(&config);
+    bed.append(&lines(600..700));
+    until(async || receiver.messages().last() == Some(&line(699))).await;
+    let connections = receiver.connections();
+    complete(&connections, 700);
+    let second = &connections[1].messages[0];
+    assert!(
+        (500..=600).any(|n| line(n) == *second),
+        "only what was not stored comes again"
+    );
 }

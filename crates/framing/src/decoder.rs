@@ -94,7 +94,7 @@ impl Decoder {
 
     /// Length, marker and place of the body; `None` while the header is not whole.
     #[inline]
-    fn header(&self, buf: &[u8]) -> Result<Option<(usize, u8, usize)>, FrameError> {
+    pub(crate) fn header(&self, buf: &[u8]) -> Result<Option<(usize, u8, usize)>, FrameError> {
         // The marker tells which limit holds, and it comes after the digits.
         let limit = if self.controls {
             self.max_frame.max(MAX_CONTROL)

@@ -44,6 +44,9 @@ pub enum Fault {
     /// More digits than [`MAX_DIGITS`](crate::MAX_DIGITS).
     #[error("frame length of more than {n} digits", n = crate::MAX_DIGITS)]
     TooManyDigits,
+    /// An LF inside a message that is to be a line.
+    #[error("an LF inside a line")]
+    LineFeed,
     /// The stream ended inside a header.
     #[error("stream ends inside a frame header")]
     EofInLength,
@@ -60,6 +63,7 @@ impl Fault {
             Self::LeadingZero => "len.leading_zero",
             Self::NonDigit(_) => "len.non_digit",
             Self::TooLong(_) | Self::TooManyDigits => "len.too_long",
+            Self::LineFeed => "msg.lf",
             Self::EofInLength => "eof.in_len",
             Self::EofInMessage => "eof.in_msg",
         }

@@ -1,8 +1,8 @@
 //! Octet counting on syslog streams (RFC 5425 §4.3, RFC 6587 §3.4.1), both ways, strict.
 //!
-//! A *codec* over contiguous slices: frames are borrowed from the caller's buffer, nothing is
-//! copied and nothing is remembered between calls, so the result cannot depend on how the stream
-//! was cut into reads.
+//! A *codec* over contiguous slices: frames are borrowed from the caller's buffer, or become lines
+//! in it ([`Decoder::unframe`]), and nothing is remembered between calls, so the result cannot
+//! depend on how the stream was cut into reads.
 //!
 //! ```text
 //! frame    = MSG-LEN (SP message / "!" control)
@@ -26,7 +26,9 @@
 mod decoder;
 mod encoder;
 mod error;
+mod unframe;
 
 pub use decoder::{Batch, Decoder, Frame, MAX_CONTROL, MAX_DIGITS, MAX_FRAME, at_eof};
 pub use encoder::{Encoded, encode, encode_control, encode_lines, header};
 pub use error::{Fault, FrameError};
+pub use unframe::Unframed;

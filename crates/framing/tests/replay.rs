@@ -23,7 +23,45 @@ fn corpus_holds_what_the_fuzz_target_asserts() {
         }
         assert_eq!((at, frames), (batch.len, batch.frames));
         assert_eq!(written, data[..at]);
+        as_lines(decoder, &data);
         inputs += 1;
     }
     assert!(inputs >= 34, "inputs are missing");
+}
+
+/// The same messages as lines, made in place.
+fn as_lines(decoder: Decoder, data: &[u8]) {
+    let (mut buf, mut at) = (data.to_vec(), 0);
+    let mut left = data;
+    loop {
+        let result = decoder.unframe(&mut buf[at..]);
+        let (done, error) =
+            result.map_or_else(|(done, error)| (done, Some(error)), |done| (done, None));
+        let mut lines = Vec::new();
+        for _ in 0..done.frames {
+            let Ok(Some((Frame::Message(message), consumed))) = decoder.decode(left) else {
+                panic!("a line that is no message");
+            };
+            lines.extend_from_slice(message);
+            lines.push(b'\n');
+            left = &left[consumed..];
+        }
+        assert_eq!(lines, buf[at..at + done.len]);
+        at += done.consumed;
+        assert_eq!(left, &buf[at..]);
+        match decoder.decode(left) {
+            Ok(Some((Frame::Control(_), consumed))) if error.is_none() => {
+                at += consumed;
+                left = &left[consumed..];
+            }
+            Ok(Some((Frame::Message(message), _))) => {
+                assert!(error.is_some() && message.contains(&b'\n'));
+                break;
+            }
+            rest => {
+                assert_eq!(rest.is_err(), error.is_some());
+                break;
+            }
+        }
+    }
 }

@@ -4,12 +4,14 @@
 //!
 //! `OFFSETS_SEED=N` runs one seed; `OFFSETS_RUNS=N` sets how many are run.
 
-use std::collections::BTreeMap;
-use std::io::Read;
-use std::sync::{Arc, Mutex};
+mod fate;
+mod verdict;
+
+use std::sync::Arc;
+
+use fate::{Dice, Fate, fresh_name};
 
 use super::*;
-use crate::appender::disk::Gate;
 
 #[tokio::test]
 async fn stands_exactly_once_whatever_happens() {
@@ -31,111 +33,6 @@ async fn stands_exactly_once_whatever_happens() {
             "failed with OFFSETS_SEED={seed}"
         );
     }
-}
-
-/// xorshift64*; the simulation needs the same numbers for the same seed, and no more.
-#[derive(Debug)]
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        usize::try_from(self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33).unwrap() % end
-    }
-
-    fn one_in(&mut self, n: usize) -> bool {
-        self.below(n) == 0
-    }
-}
-
-/// Ends the world at a step, and knows what a power loss would take.
-#[derive(Debug)]
-struct Fate(Mutex<Inner>);
-
-#[derive(Debug)]
-struct Inner {
-    dice: Dice,
-    /// Steps until the end; `None`: for ever.
-    left: Option<usize>,
-    over: bool,
-    /// In 8 steps of appending, how many are short or refused.
-    trouble: usize,
-    /// What a rotation does in the middle of a batch, once.
-    meddle: Option<(usize, Vec<PathBuf>)>,
-    /// Slot files as they were before their first write that is not synced.
-    before: BTreeMap<PathBuf, Vec<u8>>,
-    /// Bytes of a target file (by inode) that are on the disk.
-    durable: BTreeMap<u64, u64>,
-    meddled: Vec<(PathBuf, PathBuf)>,
-}
-
-impl Gate for Fate {
-    fn ask(&self, step: Step, path: &Path, len: usize) -> io::Result<usize> {
-        let mut inner = self.0.lock().unwrap();
-        let inner = &mut *inner;
-        if inner.over {
-            return Err(io::Error::other("the world is over"));
-        }
-        if let Some((steps, paths)) = &mut inner.meddle {
-            if *steps == 0 {
-                for path in paths.iter().filter(|path| path.exists()) {
-                    let to = fresh_name(path);
-                    fs::rename(path, &to).unwrap();
-                    inner.meddled.push((path.clone(), to));
-                }
-                inner.meddle = None;
-            } else {
-                *steps -= 1;
-            }
-        }
-        if matches!(step, Step::Redo | Step::Mark) {
-            inner
-                .before
-                .entry(path.to_path_buf())
-                .or_insert_with(|| fs::read(path).unwrap());
-        }
-        let end = match &mut inner.left {
-            Some(0) => true,
-            Some(left) => {
-                *left -= 1;
-                false
-            }
-            None => false,
-        };
-        inner.over |= end;
-        let part = |dice: &mut Dice| Ok(dice.below(len + 1));
-        match step {
-            // A killed process may have written a part; the call that would say so never returns.
-            Step::Append | Step::Redo if end => part(&mut inner.dice),
-            _ if end => Err(io::Error::other("the world ends")),
-            Step::Append if inner.dice.below(8) < inner.trouble => match inner.dice.below(3) {
-                0 => Err(io::ErrorKind::StorageFull.into()),
-                _ => Ok(1 + inner.dice.below(len)),
-            },
-            Step::Redo if inner.dice.below(16) < inner.trouble => {
-                Err(io::ErrorKind::StorageFull.into())
-            }
-            _ => Ok(len),
-        }
-    }
-
-    fn synced(&self, path: &Path, file: &File) {
-        let mut inner = self.0.lock().unwrap();
-        inner.before.remove(path);
-        if let Ok(meta) = file.metadata() {
-            use std::os::unix::fs::MetadataExt;
-            inner.durable.insert(meta.ino(), meta.len());
-        }
-    }
-}
-
-/// A name for a rotated file that sorts by age and that logrotate could have given.
-fn fresh_name(path: &Path) -> PathBuf {
-    static AGE: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
-    let age = AGE.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    PathBuf::from(format!("{}-{age:010}", path.display()))
 }
 
 struct World {
@@ -210,17 +107,10 @@ impl World {
     /// One process, to its end.
     async fn life(&mut self) -> Arc<Fate> {
         let crash = !self.dice.one_in(4);
-        let inner = Inner {
-            dice: Dice(self.dice.below(1 << 30) as u64 * 2 + 1),
-            left: crash.then(|| self.dice.below(60)),
-            over: false,
-            trouble: if self.dice.one_in(3) { 3 } else { 0 },
-            meddle: None,
-            before: BTreeMap::new(),
-            durable: BTreeMap::new(),
-            meddled: Vec::new(),
-        };
-        let fate = Arc::new(Fate(inner.into()));
+        let dice = Dice(self.dice.below(1 << 30) as u64 * 2 + 1);
+        let left = crash.then(|| self.dice.below(60));
+        let trouble = if self.dice.one_in(3) { 3 } else { 0 };
+        let fate = Arc::new(Fate::new(dice, left, trouble));
         let disk = Disk {
             syncs: 0,
             gate: Some(fate.clone()),
@@ -407,106 +297,4 @@ impl World {
             fs::write(path, now).unwrap();
         }
     }
-
-    async fn check(&mut self, appender: &Appender, recovered: &[Recovered]) {
-        let n = appender.store().get("n").await.unwrap();
-        let n: usize = n.map_or(0, |n| String::from_utf8(n).unwrap().parse().unwrap());
-        assert!(
-            n == self.acked || n == self.acked + 1,
-            "the checkpoint says {n}, acknowledged were {}",
-            self.acked
-        );
-        self.acked = n;
-        self.batches.truncate(n);
-        for index in 0..2 {
-            let expected: Vec<u8> = self
-                .batches
-                .iter()
-                .flat_map(|parts| parts[index].clone())
-                .collect();
-            let found = self.ours(index);
-            if found != expected && self.is_uncertain(index, recovered) {
-                self.settle_for(index, &found);
-                continue;
-            }
-            assert!(
-                found == expected,
-                "target {index}: {}",
-                difference(&found, &expected)
-            );
-        }
-        self.packed = [false; 2];
-    }
-
-    /// A file in which nothing stood before the batch, and which was compressed, can't be told from
-    /// others: the only case in which a batch may be uncertain here, where nothing is deleted.
-    fn is_uncertain(&self, index: usize, recovered: &[Recovered]) -> bool {
-        let target = &self.house.targets()[index];
-        let uncertain =
-            |one: &Recovered| matches!(one, Recovered::Uncertain { path, .. } if path == target);
-        let uncertain = recovered.iter().any(uncertain);
-        assert!(
-            !uncertain || self.packed[index],
-            "nothing was compressed: {recovered:?}"
-        );
-        uncertain
-    }
-
-    /// Accepts that only some first lines of the last batch stand.
-    fn settle_for(&mut self, index: usize, found: &[u8]) {
-        let Some(mut last) = self.batches.pop() else {
-            panic!("uncertain without a batch")
-        };
-        let before: Vec<u8> = self
-            .batches
-            .iter()
-            .flat_map(|parts| parts[index].clone())
-            .collect();
-        let rest = found.strip_prefix(&before[..]).map(<[u8]>::to_vec);
-        let rest = rest.filter(|rest| last[index].starts_with(rest));
-        assert!(rest.is_some(), "not even the batches before stand");
-        last[index] = rest.unwrap_or_default();
-        self.batches.push(last);
-    }
-
-    /// Our lines in all files of a target. Lines with a capital F in them are others', or spoilt by
-    /// others; blank ones are ends of others' torn lines; what has no end in a rotated file is torn.
-    fn ours(&self, index: usize) -> Vec<u8> {
-        let mut ours = Vec::new();
-        let live = self.house.targets()[index].clone();
-        for path in self.rotated[index].iter().chain([&live]) {
-            let mut bytes = fs::read(path).unwrap_or_default();
-            if path.extension().is_some_and(|extension| extension == "gz") {
-                let packed = std::mem::take(&mut bytes);
-                flate2::read::GzDecoder::new(&packed[..])
-                    .read_to_end(&mut bytes)
-                    .unwrap();
-            }
-            for line in bytes.split_inclusive(|byte| *byte == b'\n') {
-                if line.ends_with(b"\n") && line != b"\n" && !line.contains(&b'F') {
-                    ours.extend_from_slice(line);
-                }
-            }
-        }
-        ours
-    }
-}
-
-fn difference(found: &[u8], expected: &[u8]) -> String {
-    let same = found
-        .iter()
-        .zip(expected)
-        .take_while(|(a, b)| a == b)
-        .count();
-    let show = |bytes: &[u8]| {
-        let from = same.saturating_sub(40).min(bytes.len());
-        String::from_utf8_lossy(&bytes[from..bytes.len().min(from + 120)]).into_owned()
-    };
-    format!(
-        "{} bytes for {}, differing from {same}: {:?} for {:?}",
-        found.len(),
-        expected.len(),
-        show(found),
-        show(expected)
-    )
 }

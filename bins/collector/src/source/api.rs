@@ -7,13 +7,13 @@
 //! entries only (`tail`), as many as it takes to find the last line taken again; `since` is not used: it would read
 //! the whole log, and after a clock was set back it would leave out what is new.
 
+mod daemon;
 mod http;
 mod reading;
 mod sieve;
 
 use std::{
     io,
-    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
@@ -22,40 +22,11 @@ use docker_demux::{Lines, Options, Stream};
 use tokio::{sync::mpsc, time::timeout};
 
 use super::{Batch, Cause, Container, Cursor, Event, Gap, Lease, Pool, taken};
+use daemon::{Daemon, STALLED};
 use reading::Reading;
 use sieve::Sieve;
 
-/// Where the Docker daemon listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Endpoint {
-    /// `unix:///var/run/docker.sock`
-    Unix(PathBuf),
-    /// `tcp://127.0.0.1:2375`, without TLS: `HOST:PORT`
-    Tcp(String),
-}
-
-/// Why following a container stopped before its output ended. Attach again from the cursor of the last batch.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ApiError {
-    /// The daemon could not be reached or the stream was cut.
-    #[error("docker api: {0}")]
-    Io(#[from] io::Error),
-    /// The daemon answered with another status than 200.
-    #[error("docker api answers {status}: {message}")]
-    Status {
-        /// HTTP status.
-        status: u16,
-        /// What the daemon said, at most 512 octets.
-        message: String,
-    },
-    /// The stream was not what the API promises.
-    #[error("docker log stream: {0}")]
-    Stream(String),
-    /// Nobody receives batches any more.
-    #[error("the collector is stopping")]
-    Closed,
-}
+pub use daemon::{ApiError, Endpoint};
 
 /// Entries of the first snapshot; the next asks for eight times as many.
 const TAIL: u64 = 64;
@@ -78,24 +49,14 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// A follower that has not shown the last line taken gives nothing for this long: it will not come.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// A snapshot without any octet for this long is broken off.
-const STALLED: Duration = Duration::from_secs(60);
-
 /// Followers in a row that did not show the last line taken, before the reader gives up.
 const MAX_MISSES: u32 = 8;
-
-/// How often, and how far apart, a container is looked at whose stream has ended.
-const LOOKS: u32 = 20;
-const LOOK: Duration = Duration::from_millis(50);
 
 /// A follower whose last line is not older than this is not behind, whatever it had to read.
 const CURRENT_NS: u64 = 10_000_000;
 
 /// How often a reader takes stamps that go back in its stride; then it is started again, with a pause.
 const MAX_BACKS: u32 = 64;
-
-/// Octets of an inspect answer.
-const MAX_INSPECT: usize = 4 << 20;
 
 /// Follows one container until its output is over. Dropping the future stops it; nothing is lost by that.
 ///
@@ -118,7 +79,10 @@ pub async fn run(
         .iter()
         .all(|stream| cursor.taken(*stream).is_none());
     let mut reader = Reader {
-        endpoint,
+        daemon: Daemon {
+            endpoint,
+            id: container.id.clone(),
+        },
         options: Options {
             tty: container.tty,
             stderr,
@@ -159,7 +123,7 @@ pub async fn run(
 }
 
 struct Reader<'a> {
-    endpoint: &'a Endpoint,
+    daemon: Daemon<'a>,
     container: Arc<Container>,
     options: Options,
     rotates: bool,
@@ -309,7 +273,7 @@ impl Reader<'_> {
         if !reading.sieve.passed() {
             return Ok(Followed::Missed);
         }
-        if self.runs_on().await? {
+        if self.daemon.runs_on().await? {
             // A line that has begun may go on when the daemon is back.
             self.straighten(&mut lease);
             self.hand_over(lease, &mut reading, false).await?;
@@ -332,48 +296,13 @@ impl Reader<'_> {
         tail: Option<u64>,
         whole: bool,
     ) -> Result<Reading, ApiError> {
-        let tail = tail.map_or("all".to_owned(), |tail| tail.to_string());
-        // Both streams always: `tail` counts the entries of both.
-        let path = format!(
-            "/containers/{}/logs?follow={}&stdout=1&stderr=1&timestamps=1&tail={tail}",
-            self.container.id,
-            u8::from(follow)
-        );
-        // Podman sends no head before there is output to follow.
-        let answer = http::get(self.endpoint, &path, (!follow).then_some(STALLED)).await?;
+        let answer = self.daemon.logs(follow, tail).await?;
         let sieve = if self.from_start {
             Sieve::open(&self.cursor)
         } else {
             Sieve::new(&self.cursor, whole)
         };
         Ok(Reading::new(answer, self.options, sieve))
-    }
-
-    /// Whether the container runs on after its stream has ended. Docker closes the log first and notes the end then.
-    async fn runs_on(&self) -> Result<bool, ApiError> {
-        for _ in 0..LOOKS {
-            if !self.runs().await? {
-                return Ok(false);
-            }
-            tokio::time::sleep(LOOK).await;
-        }
-        Ok(true)
-    }
-
-    async fn runs(&self) -> Result<bool, ApiError> {
-        let path = format!("/containers/{}/json", self.container.id);
-        let mut answer = match http::get(self.endpoint, &path, Some(STALLED)).await {
-            Ok(answer) => answer,
-            Err(ApiError::Status { status: 404, .. }) => return Ok(false),
-            Err(error) => return Err(error),
-        };
-        let late = |_| io::Error::new(io::ErrorKind::TimedOut, "inspecting took too long");
-        let text = timeout(STALLED, answer.whole(MAX_INSPECT))
-            .await
-            .map_err(late)??;
-        let inspect: serde_json::Value = serde_json::from_slice(&text)
-            .map_err(|error| ApiError::Stream(format!("inspect: {error}")))?;
-        Ok(inspect["State"]["Running"].as_bool().unwrap_or(true))
     }
 
     /// Cuts a follower's lines where the stamps of a stream go back: dockerd may be repeating a file. False if so.

@@ -1,4 +1,4 @@
-//! The command line (INTERFACES, "Commands").
+//! The command line.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use service::args::{CompletionsArgs, ConfigArg, StatusArgs};

@@ -126,7 +126,7 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// Gives the word for the ledger (PROTOCOL §3, `skip`).
+    /// Gives the word for the ledger, one of those that a `skip` carries (docs/wire.md).
     pub fn as_str(self) -> &'static str {
         match self {
             Self::RotatedAway => "rotated-away",

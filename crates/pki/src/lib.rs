@@ -71,5 +71,5 @@ pub use watch::{RegistryWatch, Roster};
 /// Names of the master that a forwarder accepts unless it is told otherwise: ours, and DECNET's.
 pub const MASTER_NAMES: [&str; 2] = ["logferry-master", "decnet-master"];
 
-/// ALPN identifier of acknowledged mode (PROTOCOL.md §1).
+/// ALPN identifier of acknowledged mode (docs/wire.md).
 pub const ALPN_ACKNOWLEDGED: &[u8] = b"logferry/1";

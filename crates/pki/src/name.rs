@@ -11,7 +11,7 @@ use rustls_pki_types::DnsName;
 /// worker `Logferry-Master` could pose as the master.
 const RESERVED: [&str; 4] = ["decnet-master", "logferry-master", "swarmctl", "unknown"];
 
-/// The longest worker name, in octets (PROTOCOL.md).
+/// The longest worker name, in octets (docs/wire.md).
 const MAX_WORKER_NAME: usize = 64;
 
 /// The name of an enrolled host: `[A-Za-z0-9][A-Za-z0-9._-]{0,63}`, not reserved.

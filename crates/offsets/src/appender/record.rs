@@ -336,7 +336,7 @@ fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
 /// Size of the fixed front.
 pub(super) const HEADER_BYTES: usize = 32;
 
-/// Most bytes before a start that are hashed, the same as in PROTOCOL's tail.
+/// Most bytes before a start that are hashed, as many as a tail proof covers (docs/wire.md).
 pub(super) const PROOF_BYTES: u32 = 4096;
 
 /// The checksum covers everything after itself.

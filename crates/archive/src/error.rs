@@ -42,6 +42,14 @@ pub enum AppendError {
         /// What the system said.
         source: io::Error,
     },
+    /// The caller's mistake: a sealed epoch, a gap backwards, a handle that is gone. The window is as it was.
+    #[error("{key}: {what}")]
+    Refused {
+        /// The stream.
+        key: StreamKey,
+        /// What is not possible.
+        what: &'static str,
+    },
     /// A window was voided and not cut yet: call [`Archive::void`](crate::Archive::void).
     #[error("a void window is still to be cut")]
     Void,

@@ -23,7 +23,9 @@
 //! # Ok(()) }
 //! ```
 
+mod api;
 mod archive;
+pub mod audit;
 mod dir;
 mod epoch;
 mod error;
@@ -34,6 +36,7 @@ mod reader;
 mod recover;
 mod segment;
 
+pub use api::{Compression, Held, Origin, Print, Retained, Retention, Stand};
 pub use archive::{Archive, Committed, Handle, Options};
 pub use error::{AppendError, CommitError, OpenError, VoidError};
 pub use fault::{Fault, Step};

@@ -226,7 +226,10 @@ async fn a_log_epoch_is_cut_to_the_index() {
     let key = StreamKey::new("a", "decky").unwrap();
     let id = EpochId::random();
     let mut archive = data.open(small()).await;
-    let epoch = archive.open_epoch(&key, id, Form::Log, 0).await.unwrap();
+    let epoch = archive
+        .open_epoch(&key, id, Form::Log, 0, archive::Origin::default())
+        .await
+        .unwrap();
     archive.append(epoch, &[b'a'; 250]).unwrap();
     archive.commit().await.unwrap();
     archive.append(epoch, &[b'b'; 40]).unwrap();
@@ -249,7 +252,10 @@ async fn a_log_epoch_is_cut_to_the_index() {
     );
     assert_eq!(data.files("archive", ".log").len(), 1);
     assert_eq!(data.files("quarantine", "").len(), 3);
-    let epoch = archive.open_epoch(&key, id, Form::Log, 0).await.unwrap();
+    let epoch = archive
+        .open_epoch(&key, id, Form::Log, 0, archive::Origin::default())
+        .await
+        .unwrap();
     archive.append(epoch, &[b'b'; 10]).unwrap();
     let committed = archive.commit().await.unwrap();
     assert_eq!(read(&data, &committed[0], 245), b"aaaaabbbbbbbbbb");
@@ -261,7 +267,10 @@ async fn a_log_epoch_far_beyond_the_index_is_kept() {
     let key = StreamKey::new("a", "decky").unwrap();
     let id = EpochId::random();
     let mut archive = data.open(small()).await;
-    let epoch = archive.open_epoch(&key, id, Form::Log, 0).await.unwrap();
+    let epoch = archive
+        .open_epoch(&key, id, Form::Log, 0, archive::Origin::default())
+        .await
+        .unwrap();
     archive.append(epoch, b"first\n").unwrap();
     archive.commit().await.unwrap();
     archive.append(epoch, &[b'x'; 65 << 10]).unwrap();

@@ -261,7 +261,10 @@ async fn reads_across_a_gap() {
     let mut archive = data.open(small()).await;
     let key = StreamKey::new("a", "decky").unwrap();
     let id = EpochId::random();
-    let epoch = archive.open_epoch(&key, id, Form::Log, 100).await.unwrap();
+    let epoch = archive
+        .open_epoch(&key, id, Form::Log, 100, archive::Origin::default())
+        .await
+        .unwrap();
     archive.append(epoch, b"one\n").unwrap();
     archive.commit().await.unwrap();
     fs::write(

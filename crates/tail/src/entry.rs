@@ -170,6 +170,12 @@ impl Entry {
         self.head_print.len == 0 && self.head.is_empty() && self.sent == 0
     }
 
+    /// What is known of its content may well be in another file too.
+    pub(crate) fn weak(&self) -> bool {
+        let seen = self.head.len().max(self.head_print.len as usize);
+        self.sent.max(seen as u64) < WEAK
+    }
+
     /// Whether `file` holds what is known of this epoch.
     pub(crate) fn matches(&self, file: &mut Source) -> io::Result<bool> {
         if self.unproven() {
@@ -177,9 +183,7 @@ impl Entry {
         }
         if self.roll == Stage::Done {
             let length = file.length_hint() == self.sent % (1 << 32);
-            let seen = self.head.len().max(self.head_print.len as usize);
-            let proven = self.sent.max(seen as u64);
-            if proven < WEAK && !length && !file.ident.same_birth(&self.ident) {
+            if self.weak() && !length && !file.ident.same_birth(&self.ident) {
                 return Ok(false);
             }
             if length && !file.is_plain() {

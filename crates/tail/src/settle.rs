@@ -4,6 +4,7 @@
 //! its content, at its old inode first. What lies behind the newest file that was recognised is new, and becomes an
 //! epoch each. When none is recognised, what changed last before the newest known epoch did is old.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use crate::entry::{Entry, Stage};
@@ -99,7 +100,8 @@ impl Follower {
         places
     }
 
-    /// Finds by content what is not there by inode; says whether a file was attached.
+    /// Finds by content what is not there by inode; says whether a file was attached. What little proves waits until
+    /// the others have their places: few bytes may begin a younger file as well.
     fn find_known(
         &mut self,
         files: &mut [Option<Source>],
@@ -107,61 +109,38 @@ impl Follower {
         live: Option<usize>,
         now: Now,
     ) -> Result<bool, TailError> {
-        let mut attached = false;
-        let count = self.chain.len();
-        for (index, entry) in self.chain.iter_mut().enumerate() {
-            let last = index + 1 == count;
-            // Held open but without a name: a compressed copy says where it stood, and a copy in its place is it.
-            if places[index].is_some() {
-                continue;
-            }
-            if entry.unproven() {
-                // Empty when it was over, or not readable: only its inode is left to know it by.
-                if (entry.roll == Stage::Done || entry.lost == Some(Cause::Unreadable))
-                    && let Some(at) = files.iter().position(|file| born_as(file, entry))
-                {
-                    places[index] = Some(at);
-                    if let Some(source) = files[at].take_if(|file| file.is_plain() && !entry.sealed)
-                    {
-                        let path = source.path.clone();
-                        entry
-                            .attach(source, now)
-                            .map_err(TailError::unreadable(path))?;
-                    }
-                    files[at] = None;
-                }
-                continue;
-            }
-            // What came late into a file without a name makes its proof stronger.
-            entry
-                .check(now)
-                .map_err(TailError::unreadable(&self.options.path))?;
-            let before = places[..index].iter().flatten().max().copied();
-            let Some(at) = find(entry, files, before)? else {
-                continue;
-            };
-            places[index] = Some(at);
-            let Some(source) = files[at].take() else {
-                continue;
-            };
-            if entry.sealed
-                || (entry.roll == Stage::Done
-                    && !source.is_plain()
-                    && entry.sent == source.length_hint())
-            {
-                entry.sealed = true;
-            } else if entry.source.is_none()
-                || (last && live == Some(at))
-                // It replaced ours, and was rotated then: whoever writes on writes there.
-                || source.length_hint() > entry.size
-                || (source.is_plain() && source.length_hint() == entry.size)
-            {
-                let path = source.path.clone();
+        for (entry, place) in self.chain.iter_mut().zip(places.iter()) {
+            if place.is_none() && !entry.unproven() {
+                // What came late into a file without a name makes its proof stronger.
                 entry
-                    .attach(source, now)
-                    .map_err(TailError::unreadable(path))?;
-                attached = true;
-                entry.cause = (entry.roll == Stage::Done).then_some(RollCause::Rotated);
+                    .check(now)
+                    .map_err(TailError::unreadable(&self.options.path))?;
+            }
+        }
+        let mut attached = false;
+        for weak in [false, true] {
+            for index in 0..self.chain.len() {
+                let entry = &mut self.chain[index];
+                // Held open but without a name: a compressed copy says where it stood, and a copy in its place is it.
+                if places[index].is_some() || entry.weak() != weak {
+                    continue;
+                }
+                if entry.unproven() {
+                    by_inode(entry, &mut places[index], files, now)?;
+                    continue;
+                }
+                let before = places[..index].iter().flatten().max().copied();
+                let start = before.map_or(0, |before| before + 1);
+                let behind = places[index + 1..].iter().flatten().min().copied();
+                let end = behind.filter(|_| weak).unwrap_or(files.len());
+                let Some(at) = find(entry, files, start..end)? else {
+                    continue;
+                };
+                places[index] = Some(at);
+                let last = index + 1 == self.chain.len() && live == Some(at);
+                if let Some(source) = files[at].take() {
+                    attached |= recognised(&mut self.chain[index], source, last, now)?;
+                }
             }
         }
         Ok(attached)
@@ -380,15 +359,62 @@ fn nameless(entry: &Entry) -> bool {
         && entry.roll != Stage::Done
 }
 
-/// The place of the entry's file: at its old inode first, else the oldest that holds what it should, behind `after`.
+/// Empty when it was over, or not readable: only its inode is left to know it by.
+fn by_inode(
+    entry: &mut Entry,
+    place: &mut Option<usize>,
+    files: &mut [Option<Source>],
+    now: Now,
+) -> Result<(), TailError> {
+    if entry.roll != Stage::Done && entry.lost != Some(Cause::Unreadable) {
+        return Ok(());
+    }
+    let Some(at) = files.iter().position(|file| born_as(file, entry)) else {
+        return Ok(());
+    };
+    *place = Some(at);
+    if let Some(source) = files[at].take()
+        && source.is_plain()
+        && !entry.sealed
+    {
+        let path = source.path.clone();
+        entry
+            .attach(source, now)
+            .map_err(TailError::unreadable(path))?;
+    }
+    Ok(())
+}
+
+/// Reads from `source`, which holds what the entry's file did, unless there is nothing more to read; says whether it
+/// does. `last`: it is the live file, and the entry the newest.
+fn recognised(entry: &mut Entry, source: Source, last: bool, now: Now) -> Result<bool, TailError> {
+    let length = source.length_hint();
+    if entry.sealed || (entry.roll == Stage::Done && !source.is_plain() && entry.sent == length) {
+        entry.sealed = true;
+    } else if entry.source.is_none()
+        || last
+        // It replaced ours, and was rotated then: whoever writes on writes there.
+        || length > entry.size
+        || (source.is_plain() && length == entry.size)
+    {
+        let path = source.path.clone();
+        entry
+            .attach(source, now)
+            .map_err(TailError::unreadable(path))?;
+        entry.cause = (entry.roll == Stage::Done).then_some(RollCause::Rotated);
+        return Ok(true);
+    }
+    Ok(false)
+}
+
+/// The place of the entry's file: at its old inode first, else the oldest of these that holds what it should.
 fn find(
     entry: &Entry,
     files: &mut [Option<Source>],
-    after: Option<usize>,
+    range: Range<usize>,
 ) -> Result<Option<usize>, TailError> {
-    let start = after.map_or(0, |after| after + 1);
     let old = files.iter().position(|file| born_as(file, entry));
-    for at in old.into_iter().chain(start..files.len()) {
+    for at in old.into_iter().chain(range) {
         let Some(file) = files[at].as_mut() else {
             continue;
         };

@@ -15,6 +15,8 @@ pub const MAX_NESTING: usize = 8;
 pub const MAX_BLANK: u32 = 65_536;
 /// Most bytes that one `prove` asks about.
 pub const MAX_PROVE: u32 = 64 << 10;
+/// Most bytes that one print is about.
+pub const MAX_PRINT: u32 = 4096;
 /// Most epochs in one `epochs`.
 pub const MAX_EPOCHS: usize = 16;
 
@@ -139,6 +141,9 @@ pub struct Resume {
     pub tail: Print,
     /// Longest line in one frame, in bytes.
     pub max_frame: u32,
+    /// Nothing may be appended to the epoch any more: what its file got since is another epoch's.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sealed: bool,
     /// What this end can do beyond the protocol's first version.
     #[serde(default)]
     pub features: Vec<String>,
@@ -345,6 +350,10 @@ impl Control {
                 Err(ControlError::Range { what, found, max })
             }
         };
+        let print = |print: &Print| {
+            let most = print.end.get().min(MAX_PRINT.into());
+            range("print len + 1", u64::from(print.len) + 1, most + 1)
+        };
         match self {
             Self::Blank { count } => range("blank count", u64::from(*count), MAX_BLANK.into()),
             Self::Prove { len, end, .. } => range(
@@ -354,17 +363,13 @@ impl Control {
             ),
             Self::Resume(resume) => {
                 range("max_frame", u64::from(resume.max_frame), u32::MAX.into())?;
-                range(
-                    "tail len",
-                    u64::from(resume.tail.len) + 1,
-                    resume.tail.end.get() + 1,
-                )
+                print(&resume.tail)
             }
             Self::Epochs(held) => {
                 range("epochs", held.len() as u64 + 1, MAX_EPOCHS as u64 + 1)?;
                 held.iter()
-                    .flat_map(|held| [held.head, held.tail])
-                    .try_for_each(|p| range("print len", u64::from(p.len) + 1, p.end.get() + 1))
+                    .flat_map(|held| [&held.head, &held.tail])
+                    .try_for_each(print)
             }
             _ => Ok(()),
         }

@@ -27,6 +27,8 @@ pub struct Receiver {
     archive: ArchiveId,
     state: State,
     actions: VecDeque<Action>,
+    /// What the first hello named.
+    stream: String,
     /// The epoch that is written, and everything of it that was taken.
     epoch: Option<EpochId>,
     taken: Offset,
@@ -42,7 +44,7 @@ pub struct Receiver {
     /// When to repeat the last ack, while nothing can be committed.
     repeat_at: Option<Instant>,
     fenced: bool,
-    proofs: u32,
+    questions: u32,
     unknown: u64,
     pub(crate) bugs: Bugs,
 }
@@ -75,6 +77,7 @@ impl Receiver {
             archive,
             state: State::Greeting,
             actions: VecDeque::new(),
+            stream: String::new(),
             epoch: None,
             taken: Offset::ZERO,
             committed: None,
@@ -85,7 +88,7 @@ impl Receiver {
             patience,
             repeat_at: None,
             fenced: false,
-            proofs: 0,
+            questions: 0,
             unknown: 0,
             bugs: Bugs::default(),
         }
@@ -205,7 +208,14 @@ impl Receiver {
         match (&self.state, control) {
             (State::Greeting, Control::Hello(hello)) => self.greeted(hello, now),
             (State::Greeting, _) => self.close(Closing::Violation("no hello")),
-            (State::Listed, Control::Hello(hello)) => self.begin(Box::new(hello)),
+            (State::Listed, Control::Hello(hello)) if hello.stream != self.stream => {
+                self.close(Closing::Violation("a hello for another stream"));
+            }
+            (State::Listed, Control::Hello(hello)) => {
+                if self.is_asked() {
+                    self.begin(Box::new(hello));
+                }
+            }
             (_, Control::Beat(beat)) => self.actions.push_back(Action::Beat(beat)),
             (_, Control::Renew { csr }) => self.actions.push_back(Action::Renew { csr }),
             (State::Open, control) => self.moved(control),
@@ -296,6 +306,7 @@ impl Receiver {
             offset: self.taken,
             tail: standing.tail,
             max_frame: self.limits.max_frame,
+            sealed: standing.sealed,
             features: Vec::new(),
         };
         self.actions
@@ -402,6 +413,7 @@ impl Receiver {
             return self.handle_refused(Code::BadStream, "not a stream's name");
         }
         let stream = hello.stream.clone();
+        self.stream.clone_from(&stream);
         self.actions.push_back(Action::Claim { stream });
         self.state = State::Claiming(Box::new(hello));
     }
@@ -422,6 +434,15 @@ impl Receiver {
             first: Some(hello),
             epoch,
         };
+    }
+
+    /// Counts a question; whether there were not too many.
+    fn is_asked(&mut self) -> bool {
+        self.questions += 1;
+        if self.questions > self.limits.questions {
+            self.close(Closing::Violation("too many questions"));
+        }
+        !self.is_closed()
     }
 
     fn repeat(&mut self) {

@@ -12,7 +12,7 @@ mod answers;
 mod identity;
 mod search;
 
-pub use action::{Action, Misuse, Outcome, SenderLimits, Source, Step, Why};
+pub use action::{Action, Adopted, Misuse, Outcome, SenderLimits, Source, Step, Why};
 
 use identity::{Adoption, Comparison};
 
@@ -32,6 +32,8 @@ pub struct Sender {
     actions: VecDeque<Action>,
     archive: Option<ArchiveId>,
     max_line: u32,
+    /// Nothing may be appended to the epoch that is sent.
+    sealed: bool,
     /// The epoch that is sent.
     epoch: Option<EpochId>,
     /// Everything of it below is sent.
@@ -66,6 +68,8 @@ enum State {
     Greeting,
     /// Nothing: our own hashes are compared with its epochs.
     Adopting(Adoption),
+    /// Nothing: the start of a line is awaited, for a branch of this epoch.
+    Branching(EpochId),
     /// Nothing: the driver decides on what was adopted.
     Adopted,
     /// Nothing: our own hash is compared with its tail.
@@ -101,6 +105,7 @@ impl Sender {
             actions: VecDeque::new(),
             archive: None,
             max_line: 0,
+            sealed: false,
             epoch: None,
             sent: Offset::ZERO,
             acked: Offset::ZERO,
@@ -238,6 +243,16 @@ impl Sender {
             && to <= self.sent
         {
             return Err(Misuse("a step has to move the position"));
+        }
+        if self.sealed
+            && matches!(
+                step,
+                Step::Lines { .. } | Step::Piece { .. } | Step::Gap { .. }
+            )
+        {
+            let (of, base) = (Some(epoch), self.sent);
+            self.end(Why::Branch { of, base });
+            return Ok(());
         }
         match step {
             Step::Lines { to } => self.send(epoch, to, false),

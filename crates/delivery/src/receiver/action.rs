@@ -20,8 +20,8 @@ pub struct ReceiverLimits {
     pub max_frame: u32,
     /// Most bytes without a mark, beside one frame.
     pub unmarked: u64,
-    /// Most questions about another file.
-    pub proofs: u32,
+    /// Most questions of a connection: `prove`, and each hello after the first.
+    pub questions: u32,
     /// Archives that may move a resume forward.
     pub siblings: Vec<ArchiveId>,
 }
@@ -35,7 +35,7 @@ impl Default for ReceiverLimits {
             repeat: Duration::from_secs(10),
             max_frame: 1 << 20,
             unmarked: 1 << 20,
-            proofs: 64,
+            questions: 64,
             siblings: Vec::new(),
         }
     }

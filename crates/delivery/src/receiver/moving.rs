@@ -40,11 +40,9 @@ impl Receiver {
             }
             Control::Roll(roll) => self.rolled(epoch, roll),
             Control::Prove { epoch, end, len } => {
-                self.proofs += 1;
-                if self.proofs > self.limits.proofs {
-                    return self.close(Closing::Violation("too many questions"));
+                if self.is_asked() {
+                    self.actions.push_back(Action::Prove { epoch, end, len });
                 }
-                self.actions.push_back(Action::Prove { epoch, end, len });
             }
             _ => self.close(Closing::Violation(
                 "a control message in the wrong direction",

@@ -451,3 +451,19 @@ fn a_lost_state_is_told_the_epochs_and_says_hello_again() {
     bench.control(&hello(&[]));
     assert!(matches!(&bench.actions()[..], [Action::Open(_)]));
 }
+
+#[test]
+fn a_second_hello_is_about_the_same_stream() {
+    let mut bench = Bench::new();
+    let Control::Hello(mut lost) = hello(&[]) else {
+        panic!()
+    };
+    lost.epoch = None;
+    bench.control(&Control::Hello(lost.clone()));
+    bench.receiver.handle_claimed();
+    bench.receiver.handle_epochs(Vec::new());
+    bench.actions();
+    lost.stream = "other".to_owned();
+    bench.control(&Control::Hello(lost));
+    bench.closes();
+}

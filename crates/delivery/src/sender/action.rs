@@ -141,6 +141,8 @@ pub enum Action {
     /// Find the start of the line that holds this position (itself, if a line starts there), not below the lowest
     /// readable one; answer with [`Sender::handle_line_start`](super::Sender::handle_line_start).
     LineStart {
+        /// The epoch; none: the file that lost its name.
+        epoch: Option<EpochId>,
         /// The position.
         at: Offset,
     },
@@ -155,11 +157,29 @@ pub enum Action {
         /// The ledger's head, when an `ack` said it.
         ledger: Option<Hash>,
     },
-    /// The file that lost its name is this epoch, or none that this master holds. Either store that and go on with
+    /// What the file that lost its name is, as far as this master can tell. Either store that and go on with
     /// [`Sender::handle_source`](super::Sender::handle_source), or end the connection and ask the next master.
-    Adopt(Option<EpochId>),
+    Adopt(Adopted),
     /// The connection is over: send what was polled before, close it, and drop the sender.
     End(Outcome),
+}
+
+/// What a file that lost its name is. Of several masters' answers the first [`Adopted::Epoch`] counts, else the
+/// [`Adopted::Branch`] with the largest base.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Adopted {
+    /// This epoch, and it goes on as it.
+    Epoch(EpochId),
+    /// It has everything that is held of this epoch, but that is too little to be sure that no other file has: store a
+    /// new epoch with this `of` and `base`, so that nothing is repeated, and nothing else is called by the old name.
+    Branch {
+        /// The epoch that it shares the bytes below `base` with.
+        of: EpochId,
+        /// Where the new epoch starts.
+        base: Offset,
+    },
+    /// None that this master holds.
+    Unknown,
 }
 
 /// How a connection ended.
@@ -183,8 +203,8 @@ pub enum Why {
     Elsewhere,
     /// The listener said no.
     Refused(Refuse),
-    /// The file is another one than the listener's epoch: store a new epoch with this `of` and `base`, and connect
-    /// again at once.
+    /// The file is another one than the listener's epoch, or the epoch is sealed and the file is not over: store a new
+    /// epoch with this `of` and `base`, and connect again at once.
     Branch {
         /// The epoch that it shares the bytes below `base` with.
         of: Option<EpochId>,

@@ -12,6 +12,8 @@ pub(super) struct Adoption {
     at_tail: bool,
     /// One whose long head agrees, but not its tail: the file shares its beginning.
     begins: Option<EpochId>,
+    /// The longest of those that agree in everything, which is too little to be a proof, and its end.
+    weak: Option<(EpochId, Offset)>,
 }
 
 /// The search for the last common position.
@@ -54,14 +56,23 @@ impl Sender {
 
     /// The answer to an [`Action::LineStart`]; none: it could not be read.
     pub fn handle_line_start(&mut self, at: Option<Offset>) {
-        let State::Comparing(comparison) = &self.state else {
-            return;
-        };
-        let of = comparison.search.is_proved().then_some(comparison.of);
-        match at {
-            Some(base) => self.end(Why::Branch { of, base }),
-            None => self.end(Why::Unreadable),
+        match (&self.state, at) {
+            (State::Comparing(_) | State::Branching(_), None) => self.end(Why::Unreadable),
+            (State::Comparing(comparison), Some(base)) => {
+                let of = comparison.search.is_proved().then_some(comparison.of);
+                self.end(Why::Branch { of, base });
+            }
+            (State::Branching(of), Some(base)) => {
+                let of = *of;
+                self.adopted(Adopted::Branch { of, base });
+            }
+            _ => {}
         }
+    }
+
+    fn adopted(&mut self, adopted: Adopted) {
+        self.actions.push_back(Action::Adopt(adopted));
+        self.state = State::Adopted;
     }
 
     /// Another epoch for this connection, after [`Action::Adopt`].
@@ -72,6 +83,8 @@ impl Sender {
         match self.state {
             State::Adopted => {
                 self.source = source;
+                // It is a question too.
+                self.proofs += 1;
                 self.greet(now);
                 Ok(())
             }
@@ -109,7 +122,7 @@ impl Sender {
         let end = resume.tail.end.min(self.source.size);
         let comparison = Comparison {
             of: resume.epoch,
-            search: Search::new(floor, end, self.limits.head),
+            search: Search::new(floor, end),
             ours: None,
             theirs: None,
             line: false,
@@ -137,7 +150,8 @@ impl Sender {
                 comparison.line = true;
                 self.answer_by = None;
                 let at = comparison.search.found();
-                self.actions.push_back(Action::LineStart { at });
+                let epoch = Some(epoch);
+                self.actions.push_back(Action::LineStart { epoch, at });
             }
         }
         self.state = State::Comparing(comparison);
@@ -182,6 +196,7 @@ impl Sender {
             held: held.into(),
             at_tail: false,
             begins: None,
+            weak: None,
         };
         self.adopt_next(adoption);
     }
@@ -205,8 +220,15 @@ impl Sender {
             }
             adoption.next(self.limits.head);
         }
-        self.actions.push_back(Action::Adopt(adoption.begins));
-        self.state = State::Adopted;
+        match (adoption.begins, adoption.weak) {
+            (Some(epoch), _) => self.adopted(Adopted::Epoch(epoch)),
+            (None, Some((of, at))) => {
+                self.actions
+                    .push_back(Action::LineStart { epoch: None, at });
+                self.state = State::Branching(of);
+            }
+            (None, None) => self.adopted(Adopted::Unknown),
+        }
     }
 
     fn adopt(&mut self, mut adoption: Adoption, hash: Option<Hash>) {
@@ -225,10 +247,14 @@ impl Sender {
                 held.head.blake3
             },
         ) {
+            (true, true) if held.head.len.max(held.tail.len) >= self.limits.head => {
+                return self.adopted(Adopted::Epoch(held.epoch));
+            }
             (true, true) => {
-                self.actions.push_back(Action::Adopt(Some(held.epoch)));
-                self.state = State::Adopted;
-                return;
+                // Sorted by their ends: the first one is the longest.
+                adoption.weak = adoption.weak.or(Some((held.epoch, held.tail.end)));
+                adoption.held.pop_front();
+                adoption.at_tail = false;
             }
             (false, true) => adoption.at_tail = true,
             (_, false) => adoption.next(self.limits.head),

@@ -4,20 +4,25 @@ use crate::Offset;
 use crate::control::MAX_PROVE;
 
 /// A search between what is known to be common and what is known to differ.
+///
+/// Where the listener holds nothing, it can't answer. Such a place is taken as common for the time being, so that what
+/// is above it is compared; if nothing above it is common, the search goes on below it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Search {
     /// Where the search began: nothing is known of what is below.
     floor: Offset,
-    /// Everything from the floor to here is common.
+    /// Everything from the floor to here is common, or taken as such.
     common: Offset,
     /// Something before here differs; nothing known: the end of what both have.
     differs: Offset,
     /// The first question is about the very end.
     first: bool,
-    /// The last question could not be answered: the same again about fewer bytes.
-    short: bool,
-    /// So few bytes still prove something.
-    proof: u32,
+    /// What was known to be common, and the lowest place that was taken as common.
+    taken: Option<(Offset, Offset)>,
+    /// What can't be answered counts as different from now on.
+    down: bool,
+    /// Most bytes of the next question: fewer, when the last one could not be answered.
+    most: u32,
 }
 
 /// A question: are these bytes the same?
@@ -28,14 +33,15 @@ pub(super) struct Question {
 }
 
 impl Search {
-    pub(super) fn new(floor: Offset, end: Offset, proof: u32) -> Self {
+    pub(super) fn new(floor: Offset, end: Offset) -> Self {
         Self {
             floor,
             common: floor.min(end),
             differs: end,
             first: true,
-            short: false,
-            proof,
+            taken: None,
+            down: false,
+            most: MAX_PROVE,
         }
     }
 
@@ -48,8 +54,7 @@ impl Search {
             (false, 1) => return None,
             (false, _) => self.differs.back(left.div_ceil(2)),
         };
-        let most = if self.short { self.proof } else { MAX_PROVE };
-        let len = end.since(self.common).min(u64::from(most)) as u32;
+        let len = end.since(self.common).min(u64::from(self.most)) as u32;
         Some(Question { end, len })
     }
 
@@ -58,35 +63,48 @@ impl Search {
         let Some(Question { end, .. }) = self.question() else {
             return;
         };
-        (self.first, self.short) = (false, false);
+        (self.first, self.most) = (false, MAX_PROVE);
         if same {
-            self.common = end;
+            (self.common, self.taken) = (end, None);
         } else {
             self.differs = end;
         }
+        self.turn();
     }
 
     /// The listener does not hold all of what the last question was about: there is a gap, or the beginning was
-    /// removed. Fewer bytes may do; if not, they count as different, which can only repeat something, never lose it.
+    /// removed. Fewer bytes may do.
     pub(super) fn unanswered(&mut self) {
-        if self
-            .question()
-            .is_some_and(|question| question.len > self.proof)
+        match self.question() {
+            Some(question) if question.len > 1 => self.most = question.len.div_ceil(64),
+            // It can only repeat something, never lose it.
+            Some(_) if self.down => self.answer(false),
+            Some(Question { end, .. }) => {
+                self.taken.get_or_insert((self.common, end));
+                (self.common, self.first, self.most) = (end, false, MAX_PROVE);
+                self.turn();
+            }
+            None => {}
+        }
+    }
+
+    /// If nothing is common above what was taken as common, goes on below it.
+    fn turn(&mut self) {
+        if self.question().is_none()
+            && let Some((common, lowest)) = self.taken.take()
         {
-            self.short = true;
-        } else {
-            self.answer(false);
+            (self.common, self.differs, self.down) = (common, lowest, true);
         }
     }
 
     /// Everything up to here is common, as far as is known.
     pub(super) fn found(&self) -> Offset {
-        self.common
+        self.taken.map_or(self.common, |(common, _)| common)
     }
 
     /// Whether anything was found to be common, or nothing is below.
     pub(super) fn is_proved(&self) -> bool {
-        self.common > self.floor || self.floor == Offset::ZERO
+        self.found() > self.floor || self.floor == Offset::ZERO
     }
 }
 

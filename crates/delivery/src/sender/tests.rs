@@ -27,6 +27,7 @@ fn resume(epoch: EpochId, offset: u64, tail: &[u8]) -> Control {
         offset: at(offset),
         tail: Print::of(at(offset), tail),
         max_frame: 1 << 20,
+        sealed: false,
         features: Vec::new(),
     })
 }
@@ -162,7 +163,7 @@ fn searches_the_last_common_line_of_another_file() {
                     let blake3 = Some(Hash::of(&theirs[end - len as usize..end]));
                     bench.control(&Control::Proof { blake3 });
                 }
-                Action::LineStart { at } => found = Some(at),
+                Action::LineStart { at, .. } => found = Some(at),
                 other => panic!("{other:?}"),
             }
         }
@@ -388,30 +389,72 @@ fn a_drain_ends_at_its_time() {
     ));
 }
 
+fn held(epoch: EpochId, bytes: &[u8]) -> Held {
+    let end = at(bytes.len() as u64);
+    let head = bytes.len().min(4096);
+    Held {
+        epoch,
+        end,
+        head: Print::of(at(head as u64), &bytes[..head]),
+        tail: Print::of(end, &bytes[bytes.len().saturating_sub(4096)..]),
+    }
+}
+
 #[test]
 fn adopts_the_epoch_that_the_file_proves() {
-    let held = |epoch, bytes: &[u8]| {
-        let end = at(bytes.len() as u64);
-        let head = bytes.len().min(4);
-        Held {
-            epoch,
-            end,
-            head: Print::of(at(head as u64), &bytes[..head]),
-            tail: Print::of(end, &bytes[bytes.len().saturating_sub(4)..]),
-        }
-    };
-    let mut bench = Bench::new(None, b"one\ntwo\nthree\n");
+    let file = b"one of many lines\n".repeat(300);
+    let mut bench = Bench::new(None, &file);
     bench.control(&Control::Epochs(vec![
         held(E2, b"one\nelf\n"),
-        held(E1, b"one\ntwo\n"),
+        held(E1, &file[..5000]),
     ]));
-    assert_eq!(bench.actions(), [Action::Adopt(Some(E1))]);
+    assert_eq!(bench.actions(), [Action::Adopt(Adopted::Epoch(E1))]);
     let mut bench = Bench::new(None, b"one\ntwo\nthree\n");
     bench.control(&Control::Epochs(vec![
         held(E2, b"one\nelf\n"),
         held(E1, b""),
     ]));
-    assert_eq!(bench.actions(), [Action::Adopt(None)]);
+    assert_eq!(bench.actions(), [Action::Adopt(Adopted::Unknown)]);
+}
+
+#[test]
+fn branches_off_an_epoch_that_is_too_short_to_prove_a_file() {
+    // Any file with this first line may be it.
+    let mut bench = Bench::new(None, b"# log\none\n");
+    bench.control(&Control::Epochs(vec![held(E2, b"#"), held(E1, b"# log\n")]));
+    let actions = bench.actions();
+    assert_eq!(
+        actions,
+        [Action::LineStart {
+            epoch: None,
+            at: at(6)
+        }]
+    );
+    bench.sender.handle_line_start(Some(at(6)));
+    let (of, base) = (E1, at(6));
+    assert_eq!(
+        bench.actions(),
+        [Action::Adopt(Adopted::Branch { of, base })]
+    );
+}
+
+#[test]
+fn branches_off_a_sealed_epoch_that_grew() {
+    let mut bench = Bench::new(Some(E1), b"one\ntwo\n");
+    let Control::Resume(mut sealed) = resume(E1, 4, b"one\n") else {
+        panic!()
+    };
+    sealed.sealed = true;
+    bench.control(&Control::Resume(sealed));
+    bench.actions();
+    bench
+        .sender
+        .handle_step(Step::Lines { to: at(8) }, bench.now)
+        .unwrap();
+    bench.ends(&Why::Branch {
+        of: Some(E1),
+        base: at(4),
+    });
 }
 
 #[test]

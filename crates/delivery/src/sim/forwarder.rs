@@ -9,7 +9,7 @@ use super::source::{File, Source};
 use super::{BATCH, Chance, MARK, PROOF, trace};
 use crate::bug::Bug;
 use crate::control::Beat;
-use crate::sender::{self, Action, Outcome, Sender, SenderLimits, Step, Why};
+use crate::sender::{self, Action, Adopted, Outcome, Sender, SenderLimits, Step, Why};
 use crate::{Acked, Control, EpochId, Failover, GapCause, Hash, Offset, Pause, Print, RollCause};
 
 /// What is stored of an epoch.
@@ -38,8 +38,7 @@ pub(super) struct Forwarder {
     read: Vec<(EpochId, Print)>,
     /// The first look after the start: what is not known may have been delivered.
     fresh: bool,
-    /// A file whose name is being asked for, and of how many masters.
-    unnamed: Option<(u64, usize)>,
+    unnamed: Option<Unnamed>,
     /// Epochs that changed their file, once.
     stolen: Vec<EpochId>,
     failover: Failover,
@@ -49,6 +48,16 @@ pub(super) struct Forwarder {
     batch: Batch,
     pub(super) bug: Option<Bug>,
     pub(super) lag_caps: bool,
+}
+
+/// A file whose name is being asked for.
+#[derive(Debug, Clone, Copy)]
+struct Unnamed {
+    ino: u64,
+    /// How many masters were asked.
+    asked: usize,
+    /// The longest of the epochs that may be its, but need not.
+    weak: Option<(EpochId, Offset)>,
 }
 
 #[derive(Debug)]
@@ -173,15 +182,19 @@ impl Forwarder {
             Action::Hash { epoch, from, to } => {
                 let file = match epoch {
                     Some(epoch) => self.file(epoch, world.source),
-                    None => self.unnamed.and_then(|(ino, _)| world.source.by_ino(ino)),
+                    None => self.unnamed.and_then(|it| world.source.by_ino(it.ino)),
                 };
                 let bytes = file.and_then(|f| f.bytes.get(from.get() as usize..to.get() as usize));
                 session.sender.handle_hash(bytes.map(Hash::of), now);
             }
-            Action::LineStart { at: position } => {
-                let file = session
-                    .sender_epoch(self)
-                    .and_then(|epoch| self.file(epoch, world.source));
+            Action::LineStart {
+                epoch,
+                at: position,
+            } => {
+                let file = match epoch {
+                    Some(epoch) => self.file(epoch, world.source),
+                    None => self.unnamed.and_then(|it| world.source.by_ino(it.ino)),
+                };
                 let start = file
                     .and_then(|f| f.bytes.get(..position.get() as usize))
                     .map(|bytes| {
@@ -249,7 +262,7 @@ impl Forwarder {
         let Some(source) = self.hello(world.source) else {
             return;
         };
-        let asked = self.unnamed.map(|(_, asked)| asked);
+        let asked = self.unnamed.map(|it| it.asked);
         let master = asked.unwrap_or(self.failover.master());
         if !world.up[master] {
             let pause = if asked.is_some() {
@@ -287,7 +300,7 @@ impl Forwarder {
             of: None,
             base: None,
         };
-        if let Some((ino, _)) = self.unnamed {
+        if let Some(Unnamed { ino, .. }) = self.unnamed {
             hello.size = at(source.by_ino(ino)?.bytes.len());
             return Some(hello);
         }
@@ -368,7 +381,13 @@ impl Forwarder {
             let found = free.iter().position(same);
             let found = found.or_else(|| free.iter().position(long));
             match found {
-                Some(found) => self.state[free.remove(found)].ino = file.ino,
+                Some(found) => {
+                    // Its head is stored as long as it is by now: after a copy and a cut it is all that tells.
+                    let known = &mut self.state[free.remove(found)];
+                    known.ino = file.ino;
+                    let head = &file.bytes[..file.bytes.len().min(PROOF)];
+                    known.head = Print::of(at(head.len()), head);
+                }
                 None if !file.bytes.is_empty() => strangers.push(file.ino),
                 None => {}
             }
@@ -377,10 +396,14 @@ impl Forwarder {
         for at in free {
             self.state[at].ino = 0;
         }
-        self.unnamed = self.unnamed.filter(|(ino, _)| strangers.contains(ino));
+        self.unnamed = self.unnamed.filter(|it| strangers.contains(&it.ino));
         if self.fresh {
             if let Some(ino) = strangers.first() {
-                self.unnamed = self.unnamed.or(Some((*ino, 0)));
+                self.unnamed = self.unnamed.or(Some(Unnamed {
+                    ino: *ino,
+                    asked: 0,
+                    weak: None,
+                }));
                 return;
             }
             self.fresh = false;
@@ -428,12 +451,23 @@ impl Forwarder {
         }
     }
 
-    fn adopt(&mut self, found: Option<EpochId>, world: &mut World<'_>) {
-        let Some((ino, asked)) = self.unnamed.take() else {
+    fn adopt(&mut self, found: Adopted, world: &mut World<'_>) {
+        let Some(mut unnamed) = self.unnamed.take() else {
             return;
         };
+        let ino = unnamed.ino;
+        let epoch = match found {
+            Adopted::Epoch(epoch) => Some(epoch),
+            Adopted::Branch { of, base } => {
+                if unnamed.weak.is_none_or(|(_, known)| base > known) {
+                    unnamed.weak = Some((of, base));
+                }
+                None
+            }
+            Adopted::Unknown => None,
+        };
         let proved =
-            found.and_then(|epoch| self.state.iter().position(|known| known.epoch == epoch));
+            epoch.and_then(|epoch| self.state.iter().position(|known| known.epoch == epoch));
         if let Some(known) = proved.map(|at| &mut self.state[at])
             && (known.tail.end == known.base || known.ino == 0)
             && !self.stolen.contains(&known.epoch)
@@ -447,13 +481,17 @@ impl Forwarder {
             (known.ino, known.over) = (ino, false);
             return;
         }
-        let found = found.filter(|epoch| self.known(*epoch).is_none());
-        match found {
-            None if asked + 1 < world.up.len() => self.unnamed = Some((ino, asked + 1)),
+        let epoch = epoch.filter(|epoch| self.known(*epoch).is_none());
+        unnamed.asked += 1;
+        match epoch {
             Some(epoch) => self.name(epoch, ino, (None, Offset::ZERO), world.source),
+            None if unnamed.asked < world.up.len() => self.unnamed = Some(unnamed),
             None => {
                 let epoch = EpochId::from_bytes(world.chance.id());
-                self.name(epoch, ino, (None, Offset::ZERO), world.source);
+                let (of, base) = unnamed
+                    .weak
+                    .map_or((None, Offset::ZERO), |(of, base)| (Some(of), base));
+                self.name(epoch, ino, (of, base), world.source);
             }
         }
     }

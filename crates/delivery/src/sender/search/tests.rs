@@ -7,7 +7,7 @@ fn at(n: u64) -> Offset {
 }
 
 fn check(common: u64, end: u64) {
-    let mut search = Search::new(Offset::ZERO, at(end), 4096);
+    let mut search = Search::new(Offset::ZERO, at(end));
     let mut questions = 0;
     while let Some(question) = search.question() {
         assert!(question.len > 0 && question.len <= MAX_PROVE);
@@ -33,7 +33,7 @@ fn finds_the_first_difference() {
 
 #[test]
 fn proves_nothing_below_its_floor() {
-    let mut search = Search::new(at(10), at(20), 4096);
+    let mut search = Search::new(at(10), at(20));
     while search.question().is_some() {
         search.answer(false);
     }
@@ -41,18 +41,38 @@ fn proves_nothing_below_its_floor() {
     assert!(!search.is_proved());
 }
 
-#[test]
-fn asks_about_less_when_a_gap_is_in_the_way() {
-    // The listener holds 0..100,000 and 200,000..300,000; the files differ from 250,000 on.
-    let mut search = Search::new(Offset::ZERO, at(300_000), 4096);
+/// What is found when the listener does not hold the bytes of `gaps`, and the files differ from `common` on.
+#[track_caller]
+fn check_over_gaps(end: u64, common: u64, gaps: &[(u64, u64)], found: u64) {
+    let mut search = Search::new(Offset::ZERO, at(end));
+    let mut questions = 0;
     while let Some(Question { end, len }) = search.question() {
         let (end, from) = (end.get(), end.get() - u64::from(len));
-        if end > 100_000 && from < 200_000 {
+        if gaps.iter().any(|gap| end > gap.0 && from < gap.1) {
             search.unanswered();
         } else {
-            search.answer(end <= 250_000);
+            search.answer(end <= common);
         }
+        questions += 1;
     }
-    assert!(search.found() <= at(250_000));
-    assert!(search.found() >= at(100_000 - 1));
+    assert_eq!(search.found(), at(found), "{gaps:?} {common} of {end}");
+    assert!(questions <= 64, "{questions} questions");
+}
+
+#[test]
+fn asks_about_less_when_a_gap_is_in_the_way() {
+    check_over_gaps(300_000, 250_000, &[(100_000, 200_000)], 250_000);
+    check_over_gaps(300_000, 200_020, &[(100_000, 200_000)], 200_020);
+    check_over_gaps(300_000, 60, &[(0, 25)], 60);
+    check_over_gaps(161, 60, &[(0, 25)], 60);
+    check_over_gaps(161, 26, &[(0, 25)], 26);
+}
+
+#[test]
+fn goes_on_below_a_gap_that_nothing_above_it_proves() {
+    for common in [100, 150, 200] {
+        check_over_gaps(300, common, &[(100, 200)], 100);
+    }
+    check_over_gaps(300_000, 40, &[(100_000, 200_000)], 40);
+    check_over_gaps(200, 50, &[(100, 200)], 50);
 }

@@ -23,7 +23,6 @@ impl Forwarder {
         {
             return Step::Elsewhere;
         }
-        self.lengthen(here, world.source);
         let next = self.state.get(here + 1).map(|known| known.epoch);
         let file = self.file(epoch, world.source);
         let Some(file) = file.filter(|file| file.bytes.len() >= from) else {
@@ -74,15 +73,6 @@ impl Forwarder {
             Step::Piece { to }
         } else {
             Step::Lines { to }
-        }
-    }
-
-    /// Stores a longer head, before more is sent than it proves.
-    fn lengthen(&mut self, at_index: usize, source: &Source) {
-        let known = &self.state[at_index];
-        if let Some(file) = self.file(known.epoch, source) {
-            let head = &file.bytes[..file.bytes.len().min(PROOF)];
-            self.state[at_index].head = Print::of(at(head.len()), head);
         }
     }
 

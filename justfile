@@ -28,9 +28,9 @@ deny:
 fuzz target seconds="600":
     cargo +nightly fuzz run {{target}} -- -max_total_time={{seconds}}
 
-# throughput and latency against peers
+# throughput and latency of the delivery path, in turns with a bare copy, rsyslog and syslog-ng
 bench *args:
-    @echo "bench: not built yet" >&2; exit 2
+    sh deploy/bootstrap.sh bench {{args}}
 
 # kill -9 of everything under load, and counting
 torture *args:

@@ -4,7 +4,8 @@
 #   sh deploy/bootstrap.sh demo     a local swarm: one master, two workers, containers that talk; Ctrl-C stops it
 #   sh deploy/bootstrap.sh test     everything that must hold, the way CI runs it
 #
-# and `build` (the release programs), `ci` (the checks of `test`, installing nothing), `deps` (installs, checks nothing).
+# and `bench` (measures the delivery path against a bare copy, rsyslog and syslog-ng), `build` (the release programs),
+# `ci` (the checks of `test`, installing nothing), `deps` (installs, checks nothing).
 # It installs missing Debian or Ubuntu packages, says which, and asks nothing. Arguments after the command go on to it.
 set -eu
 
@@ -21,7 +22,7 @@ fail() {
 }
 have() { command -v "$1" >/dev/null 2>&1; }
 usage() {
-    sed -n '2,8s/^# \{0,1\}//p' "$root/deploy/bootstrap.sh" >&2
+    sed -n '2,9s/^# \{0,1\}//p' "$root/deploy/bootstrap.sh" >&2
     exit 2
 }
 
@@ -130,15 +131,57 @@ need_deny() {
 # --- what the tests talk to ------------------------------------------------------------------------------------------
 
 need_peers() {
-    had_rsyslog=$(have rsyslogd && echo yes || echo no)
     # shellcheck disable=SC2046
-    install_packages $(test_packages) || say "going on without: tests that need them are skipped (and fail when CI=true)"
+    with_quiet_rsyslog install_packages $(test_packages) ||
+        say "going on without: tests that need them are skipped (and fail when CI=true)"
+    need_decnet
+    need_docker
+}
+
+# Runs an installation, and stops the rsyslog service if it brought one.
+with_quiet_rsyslog() {
+    had_rsyslog=$(have rsyslogd && echo yes || echo no)
+    "$@" || return 1
     if [ "$had_rsyslog" = no ] && have rsyslogd && [ -d /run/systemd/system ]; then
         say "stopping and disabling the rsyslog service that came with the package: the tests run their own"
         as_root systemctl disable --now rsyslog.service syslog.socket >/dev/null 2>&1 || true
     fi
-    need_decnet
-    need_docker
+}
+
+# Packages of the bench's peers that are installed.
+bench_packages() {
+    have rsyslogd || echo rsyslog
+    rsyslog_driver ossl || echo rsyslog-openssl
+}
+
+# The bench's peers. syslog-ng's package and rsyslog's exclude each other: it is unpacked below target/, with the
+# libraries that it needs and the system lacks.
+need_bench_peers() {
+    # shellcheck disable=SC2046
+    with_quiet_rsyslog install_packages $(bench_packages) || say "going on without rsyslog"
+    { [ ! -x target/syslog-ng/usr/sbin/syslog-ng ] && [ ! -x /usr/sbin/syslog-ng ]; } || return 0
+    if ! have apt-get; then
+        say "no apt-get to fetch syslog-ng with: going on without"
+        return 0
+    fi
+    say "unpacking syslog-ng into target/syslog-ng"
+    ! as_root true || as_root apt-get update -q || true
+    rm -rf target/syslog-ng
+    mkdir -p target/syslog-ng/packages
+    wanted=syslog-ng-core
+    for library in $(apt-cache depends -i syslog-ng-core | sed -n 's/^ *|\{0,1\}Depends: \(lib[^ ]*\)$/\1/p'); do
+        dpkg -s "$library" >/dev/null 2>&1 || wanted="$wanted $library"
+    done
+    # Package names hold no blanks.
+    # shellcheck disable=SC2086
+    if (cd target/syslog-ng/packages && apt-get download -q $wanted); then
+        for package in target/syslog-ng/packages/*.deb; do
+            dpkg -x "$package" target/syslog-ng
+        done
+    else
+        say "could not: going on without"
+    fi
+    rm -rf target/syslog-ng/packages
 }
 
 # DECNET's own forwarder and listener, as a peer, in a virtual environment of its own.
@@ -255,6 +298,15 @@ demo)
     gather_programs
     say "starting the local swarm; Ctrl-C stops it"
     exec cargo run --locked --quiet --release -p swarm -- demo "$@"
+    ;;
+bench)
+    need_build >&2
+    need_bench_peers >&2
+    say "building"
+    cargo build --locked --release -p forwarder -p listener -p bench
+    LOGFERRY_BIN_DIR="${CARGO_TARGET_DIR:-$root/target}/release"
+    export LOGFERRY_BIN_DIR
+    exec "$LOGFERRY_BIN_DIR/logferry-bench" "$@"
     ;;
 build)
     need_build

@@ -156,7 +156,7 @@ pub struct Held {
     pub epoch: EpochId,
     /// Its end.
     pub end: Offset,
-    /// Its first bytes.
+    /// The first bytes that are held, up to any gap.
     pub head: Print,
     /// Its last bytes before any gap.
     pub tail: Print,
@@ -225,6 +225,12 @@ pub struct Roll {
     pub cause: RollCause,
     /// Bytes known to be lost at its end; none: unknown.
     pub lost: Option<u64>,
+    /// The epoch of which the next one is another history; as in a hello.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<EpochId>,
+    /// Where the next epoch starts, if not at 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<Offset>,
 }
 
 /// How an epoch ended.

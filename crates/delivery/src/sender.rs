@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::bug::{Bug, Bugs};
 use crate::control::{Ack, Decoded, Held, Hello, Refuse, Resume, Roll};
-use crate::{ArchiveId, Control, EpochId, Hash, Offset, Print, RollCause};
+use crate::{ArchiveId, Control, EpochId, Hash, Offset, Print};
 
 mod action;
 mod answers;
@@ -267,12 +267,23 @@ impl Sender {
                 next,
                 from,
                 size,
+                of,
+                base,
                 cause,
                 lost,
             } => {
-                self.source.from = from;
-                self.source.size = size;
-                self.roll(epoch, next, cause, lost, now);
+                self.source.after = Some(epoch);
+                (self.source.from, self.source.size) = (from, size);
+                (self.source.of, self.source.base) = (of, base);
+                let roll = Roll {
+                    end: self.sent,
+                    epoch: next,
+                    cause,
+                    lost,
+                    of,
+                    base,
+                };
+                self.roll(epoch, roll, now);
             }
             Step::Idle => self.mark(),
             Step::Elsewhere => self.finish_with(Why::Elsewhere, None),
@@ -374,21 +385,8 @@ impl Sender {
         }
     }
 
-    fn roll(
-        &mut self,
-        epoch: EpochId,
-        next: EpochId,
-        cause: RollCause,
-        lost: Option<u64>,
-        now: Instant,
-    ) {
-        let end = self.sent;
-        let roll = Roll {
-            end,
-            epoch: next,
-            cause,
-            lost,
-        };
+    fn roll(&mut self, epoch: EpochId, roll: Roll, now: Instant) {
+        let (end, next) = (roll.end, roll.epoch);
         self.actions.push_back(Action::Control(Control::Roll(roll)));
         self.over.push_back((epoch, end));
         self.unmarked = 0;

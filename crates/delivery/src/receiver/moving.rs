@@ -56,6 +56,8 @@ impl Receiver {
             epoch: next,
             cause,
             lost,
+            of,
+            base,
         } = roll;
         if end != self.taken || next == epoch {
             return self.close(Closing::Violation("a roll that we count otherwise"));
@@ -70,8 +72,8 @@ impl Receiver {
         self.actions.push_back(Action::Open(Opening {
             epoch: next,
             after: Some(epoch),
-            of: None,
-            base: Offset::ZERO,
+            of,
+            base: base.unwrap_or_default(),
         }));
         self.state = State::Opening {
             first: None,

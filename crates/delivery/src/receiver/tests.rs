@@ -202,6 +202,8 @@ fn closes_when_the_peer_counts_otherwise() {
         epoch: E2,
         cause: crate::RollCause::Rotated,
         lost: None,
+        of: None,
+        base: None,
     };
     bench.control(&Control::Roll(roll));
     bench.closes();
@@ -329,6 +331,8 @@ fn a_roll_is_answered_by_a_resume() {
         epoch: E2,
         cause: crate::RollCause::Rotated,
         lost: Some(0),
+        of: None,
+        base: None,
     };
     bench.control(&Control::Roll(roll));
     let actions = bench.actions();
@@ -384,6 +388,8 @@ fn a_sealed_epoch_takes_nothing_but_the_same_end() {
         epoch: E2,
         cause: crate::RollCause::Rotated,
         lost: None,
+        of: None,
+        base: None,
     };
     bench.control(&Control::Roll(roll));
     assert!(matches!(bench.actions()[1], Action::Open(_)));

@@ -84,12 +84,16 @@ pub enum Step {
     },
     /// The epoch is over where it was read to; the next is named and stored.
     Roll {
-        /// The next epoch, with `from` and `size` of its file.
+        /// The next epoch, and what a [`Source`] says of it.
         next: EpochId,
         /// The lowest position of it that can be read.
         from: Offset,
         /// Its size.
         size: Offset,
+        /// The epoch of which it is another history.
+        of: Option<EpochId>,
+        /// Where it starts, if not at 0.
+        base: Option<Offset>,
         /// How this one ended.
         cause: RollCause,
         /// Bytes known to be lost at its end.

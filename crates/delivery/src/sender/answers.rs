@@ -22,9 +22,6 @@ impl Sender {
         self.archive = Some(resume.archive);
         self.max_line = resume.max_frame;
         self.source.epoch = Some(resume.epoch);
-        if matches!(self.state, State::Rolling(_)) {
-            (self.source.after, self.source.of, self.source.base) = (None, None, None);
-        }
         self.check(resume, now);
     }
 

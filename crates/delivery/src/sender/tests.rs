@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::{Code, GapCause};
+use crate::{Code, GapCause, RollCause};
 
 const E1: EpochId = EpochId::from_bytes([1; 16]);
 const E2: EpochId = EpochId::from_bytes([2; 16]);
@@ -45,6 +45,8 @@ fn roll(next: EpochId) -> Step {
         next,
         from: at(0),
         size: at(0),
+        of: None,
+        base: None,
         cause: RollCause::Rotated,
         lost: None,
     }

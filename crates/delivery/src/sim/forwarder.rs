@@ -374,12 +374,8 @@ impl Forwarder {
         for file in world.source.files.iter().rev() {
             let is = |at: &usize| self.is(&self.state[*at], file);
             let same = |at: &usize| is(at) && self.state[*at].ino == file.ino;
-            let long = |at: &usize| {
-                let known = &self.state[*at];
-                is(at) && (known.head.len as usize >= PROOF || known.tail.len > 0)
-            };
             let found = free.iter().position(same);
-            let found = found.or_else(|| free.iter().position(long));
+            let found = found.or_else(|| free.iter().position(is));
             match found {
                 Some(found) => {
                     // Its head is stored as long as it is by now: after a copy and a cut it is all that tells.

@@ -90,16 +90,17 @@ impl Store {
         let newest = self.order.iter().rev();
         let held = |id: &EpochId| {
             let it = &self.epochs[id];
-            let head = it
-                .bytes
+            let from = it.bytes.iter().take_while(|b| **b == HOLE).count();
+            let head = it.bytes[from..]
                 .iter()
                 .take(PROOF)
                 .take_while(|b| **b != HOLE)
                 .count();
+            let to = from + head;
             Held {
                 epoch: *id,
                 end: at(it.base + it.bytes.len() as u64),
-                head: Print::of(at(it.base + head as u64), &it.bytes[..head]),
+                head: Print::of(at(it.base + to as u64), &it.bytes[from..to]),
                 tail: it.tail(),
             }
         };

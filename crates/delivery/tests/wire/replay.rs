@@ -280,6 +280,8 @@ impl Play {
             next: epoch(next),
             from: Offset::ZERO,
             size: at(stage.files[next].len() as u64),
+            of: None,
+            base: None,
             cause: RollCause::Rotated,
             lost: None,
         }

@@ -109,10 +109,13 @@ impl Forwarder {
         };
         self.rolled.push((epoch, at(from)));
         let (from, size) = self.extent(next, source);
+        let known = self.known(next);
         Step::Roll {
             next,
             from,
             size,
+            of: known.and_then(|known| known.of),
+            base: known.map(|known| known.base),
             cause,
             lost: None,
         }

@@ -10,6 +10,7 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::{Registry, Unit},
 };
+use service::status::Register as _;
 
 use crate::books::Books;
 
@@ -64,67 +65,32 @@ struct DropLabel {
 impl Metrics {
     /// Registers everything.
     pub fn new(registry: &mut Registry) -> Metrics {
-        let metrics = Metrics {
-            docker_connected: Gauge::default(),
-            containers: Gauge::default(),
-            missed: Counter::default(),
-            blocked: Gauge::default(),
-            commits: Counter::default(),
-            commit_seconds: Histogram::new(COMMIT_BUCKETS),
-            gaps: Family::default(),
-            gap_bytes: Family::default(),
-            corrupt: Counter::default(),
-            read: Family::default(),
-            written: Family::default(),
-            written_bytes: Family::default(),
-            dropped: Family::default(),
-            records: Counter::default(),
-            suppressed: Family::default(),
+        let r = registry;
+        Metrics {
+            docker_connected: r.metric("docker_connected", "1 while the Docker daemon answers"),
+            containers: r.metric("containers", "Containers that are collected"),
+            missed: r.metric(
+                "containers_missed",
+                "Containers removed before they were looked at",
+            ),
+            blocked: r.metric("blocked", "1 while a batch can't be written"),
+            commits: r.metric("commits", "Batches made durable"),
+            commit_seconds: r.seconds(
+                "commit",
+                "From handing a batch over until it is durable",
+                COMMIT_BUCKETS,
+            ),
+            gaps: r.metric("gaps", "Gaps recorded in the ledger"),
+            gap_bytes: r.metric_in("gap", Unit::Bytes, "Octets known missing"),
+            corrupt: r.metric("corrupt_entries", "Unreadable entries of Docker's logs"),
+            read: r.metric("lines_read", "Lines read of a container"),
+            written: r.metric("lines_written", "Lines durable in the log"),
+            written_bytes: r.metric_in("written", Unit::Bytes, "Octets durable in the log"),
+            dropped: r.metric("lines_dropped", "Lines left out of the log"),
+            records: r.metric("records_written", "Records durable in the JSON file"),
+            suppressed: r.metric("records_suppressed", "Records left out of the JSON file"),
             names: Arc::default(),
-        };
-        let m = metrics.clone();
-        registry.register(
-            "docker_connected",
-            "1 while the Docker daemon answers",
-            m.docker_connected,
-        );
-        registry.register("containers", "Containers that are collected", m.containers);
-        registry.register(
-            "containers_missed",
-            "Containers removed before they were looked at",
-            m.missed,
-        );
-        registry.register("blocked", "1 while a batch can't be written", m.blocked);
-        registry.register("commits", "Batches made durable", m.commits);
-        let help = "From handing a batch over until it is durable";
-        registry.register_with_unit("commit", help, Unit::Seconds, m.commit_seconds);
-        registry.register("gaps", "Gaps recorded in the ledger", m.gaps);
-        registry.register_with_unit("gap", "Octets known missing", Unit::Bytes, m.gap_bytes);
-        registry.register(
-            "corrupt_entries",
-            "Unreadable entries of Docker's logs",
-            m.corrupt,
-        );
-        registry.register("lines_read", "Lines read of a container", m.read);
-        registry.register("lines_written", "Lines durable in the log", m.written);
-        registry.register_with_unit(
-            "written",
-            "Octets durable in the log",
-            Unit::Bytes,
-            m.written_bytes,
-        );
-        registry.register("lines_dropped", "Lines left out of the log", m.dropped);
-        registry.register(
-            "records_written",
-            "Records durable in the JSON file",
-            m.records,
-        );
-        registry.register(
-            "records_suppressed",
-            "Records left out of the JSON file",
-            m.suppressed,
-        );
-        metrics
+        }
     }
 
     /// Adds what a durable batch brought of one container.

@@ -8,6 +8,7 @@ mod exposition;
 mod health;
 mod listen;
 mod process;
+mod register;
 mod render;
 mod server;
 
@@ -20,6 +21,7 @@ use prometheus_client::registry::Registry;
 pub use client::{QueryError, query, status_command};
 pub use health::{Component, Health, Pulse};
 pub use listen::{Config, Listen, ListenError};
+pub use register::Register;
 pub use server::{BindError, Server};
 
 /// What a program tells about itself: its metrics and its health.

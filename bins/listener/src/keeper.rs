@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::config::Config;
 use crate::intake::Batch;
-use crate::merge::Feed;
+use crate::merge::{self, Feed};
 use crate::metrics::{Metrics, count};
 
 /// Owns the archive; runs on a thread of its own, because it waits for the disk.
@@ -88,9 +88,7 @@ impl Keeper {
             stop,
         } = tools;
         report_recovery(&archive, &metrics);
-        for epoch in archive.standing() {
-            feed.stands(&epoch);
-        }
+        feed.standing(archive.standing());
         disk.ok();
         Keeper {
             archive,
@@ -293,7 +291,7 @@ impl Keeper {
             reports,
             batches
                 .into_iter()
-                .map(|(handle, batch)| (handle, batch.bytes)),
+                .map(|(handle, batch)| (handle, merge::Step::Bytes(batch.bytes))),
         );
     }
 

@@ -12,7 +12,7 @@ use service::{Health, Telemetry};
 
 use super::*;
 use crate::intake::Intake;
-use crate::merge::{Inbox, Mail};
+use crate::merge::Inbox;
 use crate::workers::Workers;
 
 /// A keeper of a new archive, and everything around it.
@@ -161,15 +161,18 @@ async fn goes_on_after_any_step_failed() {
 /// What the merger is told: each worker's octets in order, as far as there was room.
 fn told(inbox: &Inbox, sent: &BTreeMap<String, Vec<u8>>) {
     let mut got = BTreeMap::<String, Vec<u8>>::new();
-    while let Mail::Piece(piece) = inbox.next() {
+    let mut mail = inbox.take();
+    for news in &mail.news {
+        assert_eq!(news.end, sent[news.source.key.worker()].len() as u64);
+    }
+    assert_eq!(mail.news.len(), sent.len());
+    while let Some(piece) = mail.piece {
         let octets = got.entry(piece.source.key.worker().to_owned()).or_default();
         assert_eq!(piece.from, octets.len() as u64);
         octets.extend_from_slice(&piece.bytes);
+        mail = inbox.take();
     }
     assert!(got == *sent);
-    for (source, end) in inbox.ends() {
-        assert_eq!(end, sent[source.key.worker()].len() as u64);
-    }
 }
 
 #[tokio::test]

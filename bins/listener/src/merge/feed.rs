@@ -1,4 +1,5 @@
-//! What the archive's owner tells the merger: how far each stream stands, and its newest batches while there is room.
+//! What the archive's owner tells the merger: how far each epoch stands, and its newest bytes while there is room;
+//! and what the merger tells back: how far the merged files are.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,27 +23,52 @@ struct Shared {
 struct State {
     queue: VecDeque<Piece>,
     bytes: usize,
-    streams: HashMap<Handle, Stream>,
+    /// Epochs that can still be appended to, and those that the merger is not done with.
+    epochs: HashMap<Arc<Source>, Told>,
+    /// Epochs of which the merger does not know the newest.
+    news: Vec<Arc<Source>>,
+    /// The head of each stream's ledger, and how often it was seen to change.
+    ledgers: HashMap<StreamKey, ([u8; 32], u64)>,
+    merged: HashMap<StreamKey, Merged>,
     /// The owner is gone: what is known now is all there will be.
     over: bool,
 }
 
+/// What the owner told of an epoch.
 #[derive(Debug)]
-struct Stream {
-    source: Arc<Source>,
+struct Told {
+    base: u64,
     end: u64,
+    /// Where it stood when the archive was opened, until the merger knows.
+    stood: Option<u64>,
+    is_news: bool,
+}
+
+/// How far a stream is in the merged files.
+#[derive(Debug, Default)]
+pub(crate) struct Merged {
+    /// Every epoch of the stream is known, so that one that is not listed is merged to its end.
+    pub(crate) whole: bool,
+    /// Offsets below which nothing is needed.
+    pub(crate) epochs: HashMap<EpochId, u64>,
 }
 
 /// An epoch that is merged.
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Source {
     pub(crate) key: StreamKey,
     pub(crate) epoch: EpochId,
     pub(crate) form: Form,
-    /// Its first offset.
-    pub(crate) base: u64,
-    /// Where it stood when it was first told of.
-    pub(crate) stood: u64,
+}
+
+/// What a commit window did to an epoch, in the order in which it did.
+#[derive(Debug, Clone)]
+pub(crate) enum Step {
+    /// Appended bytes, as they are in the archive.
+    Bytes(Bytes),
+    /// Recorded a gap, up to this offset.
+    #[expect(dead_code, reason = "only acknowledged sessions have gaps")]
+    Gap(u64),
 }
 
 /// Committed bytes of an epoch.
@@ -61,17 +87,30 @@ impl Piece {
     }
 }
 
+/// Where an epoch stands, as the merger is told.
+#[derive(Debug, Clone)]
+pub(crate) struct News {
+    pub(crate) source: Arc<Source>,
+    /// Its first offset, as far as the owner told.
+    pub(crate) base: u64,
+    pub(crate) end: u64,
+    /// Where it stood when the archive was opened; told once.
+    pub(crate) stood: Option<u64>,
+    /// The change of its stream's ledger that this is not older than.
+    pub(crate) turn: u64,
+}
+
 /// The merger's end.
 #[derive(Debug, Clone)]
 pub(crate) struct Inbox(Arc<Shared>);
 
 /// What the merger finds in its inbox.
-#[derive(Debug)]
-pub(crate) enum Mail {
+#[derive(Debug, Default)]
+pub(crate) struct Mail {
+    /// Where epochs stand of which something changed.
+    pub(crate) news: Vec<News>,
     /// The oldest queued piece.
-    Piece(Piece),
-    /// Nothing is queued; every epoch, and where it stands.
-    Ends(Vec<(Arc<Source>, u64)>),
+    pub(crate) piece: Option<Piece>,
 }
 
 impl Feed {
@@ -81,34 +120,47 @@ impl Feed {
         (Feed(Some(Arc::clone(&shared))), Inbox(shared))
     }
 
-    /// Tells where an epoch stands at start.
-    pub(crate) fn stands(&self, epoch: &Committed) {
+    /// Tells where the epochs stand at start.
+    pub(crate) fn standing(&self, epochs: impl Iterator<Item = Committed>) {
         let Some(shared) = &self.0 else { return };
-        shared.state().advance(epoch, epoch.to);
+        let mut state = shared.state();
+        for epoch in epochs {
+            let source = state.told(&epoch);
+            if let Some(told) = state.epochs.get_mut(&source) {
+                told.stood = Some(epoch.to);
+            }
+        }
+        drop(state);
         shared.wake.notify_one();
     }
 
-    /// Tells what a commit window added, and its batches in order.
+    /// Tells what a commit window did: every report, also those without bytes, and its steps in order, which are
+    /// counted from the reports' beginnings.
     pub(crate) fn committed(
         &self,
         reports: &[Committed],
-        batches: impl Iterator<Item = (Handle, Bytes)>,
+        steps: impl Iterator<Item = (Handle, Step)>,
     ) {
         let Some(shared) = &self.0 else { return };
         let at = super::merger::now();
         let mut state = shared.state();
-        let mut places = HashMap::with_capacity(reports.len());
-        for report in reports {
-            places.insert(report.handle, report.from);
-            state.advance(report, report.from);
-        }
-        for (handle, bytes) in batches {
-            let (Some(from), Some(stream)) = (places.get_mut(&handle), state.streams.get(&handle))
-            else {
+        let mut places: HashMap<Handle, (Arc<Source>, u64)> = reports
+            .iter()
+            .map(|report| (report.handle, (state.told(report), report.from)))
+            .collect();
+        for (handle, step) in steps {
+            let Some((source, from)) = places.get_mut(&handle) else {
                 continue;
             };
+            let bytes = match step {
+                Step::Bytes(bytes) => bytes,
+                Step::Gap(to) => {
+                    *from = to;
+                    continue;
+                }
+            };
             let piece = Piece {
-                source: Arc::clone(&stream.source),
+                source: Arc::clone(source),
                 from: *from,
                 bytes,
                 at,
@@ -121,6 +173,24 @@ impl Feed {
         }
         drop(state);
         shared.wake.notify_one();
+    }
+
+    /// The lowest offset of an epoch that the merged files still need; `None` when they need nothing of it.
+    #[expect(dead_code, reason = "retention asks, and is not wired yet")]
+    pub(crate) fn needed(&self, key: &StreamKey, epoch: EpochId) -> Option<u64> {
+        let state = self.0.as_ref()?.state();
+        let Some(merged) = state.merged.get(key) else {
+            return Some(0);
+        };
+        if let Some(&at) = merged.epochs.get(&epoch) {
+            return Some(at);
+        }
+        // One that was just told of is not in the merger's list yet.
+        let is_told = [Form::Log, Form::Frames].into_iter().any(|form| {
+            let key = key.clone();
+            state.epochs.contains_key(&Source { key, epoch, form })
+        });
+        (is_told || !merged.whole).then_some(0)
     }
 
     /// The owner is done: what was told is all there will be.
@@ -139,39 +209,76 @@ impl Shared {
 }
 
 impl State {
-    fn advance(&mut self, report: &Committed, stood: u64) {
-        let stream = self.streams.entry(report.handle).or_insert_with(|| Stream {
-            source: Arc::new(Source {
-                key: report.key.clone(),
-                epoch: report.epoch,
-                form: report.form,
+    /// Takes a report down.
+    fn told(&mut self, report: &Committed) -> Arc<Source> {
+        let source = Source {
+            key: report.key.clone(),
+            epoch: report.epoch,
+            form: report.form,
+        };
+        let known = self.epochs.get_key_value(&source);
+        let (head, turn) = self.ledgers.entry(report.key.clone()).or_default();
+        if known.is_none() || *head != report.ledger {
+            *head = report.ledger;
+            *turn += 1;
+        }
+        let source = known.map_or_else(|| Arc::new(source), |(source, _)| Arc::clone(source));
+        let told = self
+            .epochs
+            .entry(Arc::clone(&source))
+            .or_insert_with(|| Told {
                 // Of a standing epoch that is its first offset, of a new one its first window's.
                 base: report.from,
-                stood,
-            }),
-            end: report.to,
-        });
-        stream.end = stream.end.max(report.to);
+                end: report.to,
+                stood: None,
+                is_news: false,
+            });
+        told.end = told.end.max(report.to);
+        if !std::mem::replace(&mut told.is_news, true) {
+            self.news.push(Arc::clone(&source));
+        }
+        source
     }
 
-    fn ends(&self) -> Vec<(Arc<Source>, u64)> {
-        self.streams
-            .values()
-            .map(|stream| (Arc::clone(&stream.source), stream.end))
-            .collect()
+    fn take_news(&mut self) -> Vec<News> {
+        let mut all = Vec::with_capacity(self.news.len());
+        for source in std::mem::take(&mut self.news) {
+            let Some(told) = self.epochs.get_mut(&source) else {
+                continue;
+            };
+            told.is_news = false;
+            all.push(News {
+                base: told.base,
+                end: told.end,
+                stood: told.stood.take(),
+                turn: self.ledgers.get(&source.key).map_or(0, |(_, turn)| *turn),
+                source,
+            });
+        }
+        all
     }
 }
 
 impl Inbox {
-    /// The next piece, or where everything stands.
-    pub(crate) fn next(&self) -> Mail {
+    /// What changed, and the next piece.
+    pub(crate) fn take(&self) -> Mail {
         let mut state = self.0.state();
-        match state.queue.pop_front() {
-            Some(piece) => {
-                state.bytes -= piece.bytes.len();
-                Mail::Piece(piece)
+        let news = state.take_news();
+        let piece = state.queue.pop_front();
+        if let Some(piece) = &piece {
+            state.bytes -= piece.bytes.len();
+        }
+        Mail { news, piece }
+    }
+
+    /// Makes everything news again, for a merger that starts anew.
+    pub(crate) fn again(&self) {
+        let mut state = self.0.state();
+        let State { epochs, news, .. } = &mut *state;
+        for (source, told) in epochs {
+            if !std::mem::replace(&mut told.is_news, true) {
+                news.push(Arc::clone(source));
             }
-            None => Mail::Ends(state.ends()),
         }
     }
 
@@ -182,9 +289,14 @@ impl Inbox {
         state.queue.push_front(piece);
     }
 
-    /// Where every epoch stands.
-    pub(crate) fn ends(&self) -> Vec<(Arc<Source>, u64)> {
-        self.0.state().ends()
+    /// Forgets an epoch that is over and merged.
+    pub(crate) fn forget(&self, source: &Source) {
+        self.0.state().epochs.remove(source);
+    }
+
+    /// Tells how far a stream is in the merged files.
+    pub(crate) fn publish(&self, key: &StreamKey, merged: Merged) {
+        self.0.state().merged.insert(key.clone(), merged);
     }
 
     /// Waits until something is told.

@@ -1,4 +1,4 @@
-//! From frames to the lines of the merged files.
+//! From frames to the lines of the merged files, and from a line to its record.
 
 use framing::{Decoder, Frame};
 use memchr::{memchr, memchr_iter};
@@ -7,54 +7,84 @@ use rfc5424::decnet::{Extras, Record, Source as Place};
 
 use crate::merge::feed::Source;
 
-/// What was made of a run of frames.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Written {
-    /// Octets of whole frames that were taken.
-    pub(crate) taken: usize,
-    pub(crate) lines: u64,
-    pub(crate) records: u64,
+/// The merged files, as far as they are on.
+#[derive(Debug, Default)]
+pub(super) struct Files<'a> {
+    pub(super) log: Option<&'a mut Vec<u8>>,
+    pub(super) json: Option<&'a mut Vec<u8>>,
 }
 
-/// Appends a line per frame to `log`, and to `json` a record per frame that is one; those that are `None` are off.
-pub(crate) fn write(
+/// What was made of a run of octets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Written {
+    /// Octets that were taken: whole frames, or whole lines.
+    pub(super) taken: usize,
+    pub(super) lines: u64,
+    pub(super) records: u64,
+    /// Where the line starts that is being cut behind them.
+    pub(super) line: Option<u64>,
+}
+
+/// Makes records of the lines of one epoch.
+#[derive(Debug)]
+pub(super) struct Scribe<'a> {
+    pub(super) source: &'a Source,
+    epoch: String,
+    /// The time of lines that have none.
+    at: Timestamp,
+}
+
+impl<'a> Scribe<'a> {
+    pub(super) fn new(source: &'a Source, at: Timestamp) -> Scribe<'a> {
+        let epoch = source.epoch.to_string();
+        Scribe { source, epoch, at }
+    }
+
+    /// Appends the record of the line at `offset`, if it is one; whether it did.
+    pub(super) fn record(&self, line: &[u8], offset: u64, json: &mut Vec<u8>) -> bool {
+        let Some(record) = Record::parse(line) else {
+            return false;
+        };
+        let place = Place {
+            worker: self.source.key.worker(),
+            stream: self.source.key.stream(),
+            epoch: &self.epoch,
+            offset,
+        };
+        record.write_json(
+            json,
+            &Extras {
+                fallback_time: self.at,
+                source: Some(place),
+                ..Extras::default()
+            },
+        );
+        true
+    }
+}
+
+/// Appends a line per frame, and a record per frame that is one. `from` is the offset of the first frame.
+pub(super) fn write(
     frames: &[u8],
     from: u64,
     source: &Source,
     at: Timestamp,
-    mut log: Option<&mut Vec<u8>>,
-    mut json: Option<&mut Vec<u8>>,
+    files: &mut Files<'_>,
 ) -> Written {
-    let epoch = source.epoch.to_string();
+    let scribe = Scribe::new(source, at);
     let decoder = Decoder::new(archive::MAX_FRAME);
     let mut written = Written::default();
     while let Ok(Some((frame, consumed))) = decoder.decode(&frames[written.taken..]) {
         let (Frame::Message(message) | Frame::Control(message)) = frame;
-        if let Some(log) = log.as_deref_mut() {
+        if let Some(log) = &mut files.log {
             line(message, log);
             written.lines += 1;
         }
         // Some senders end a message with the LF that ends it in their files; it is no part of the record.
         let text = message.strip_suffix(b"\n").unwrap_or(message);
-        if let Some(json) = json.as_deref_mut()
-            && let Some(record) = Record::parse(text)
-        {
+        if let Some(json) = &mut files.json {
             let offset = from + written.taken as u64;
-            let place = Place {
-                worker: source.key.worker(),
-                stream: source.key.stream(),
-                epoch: &epoch,
-                offset,
-            };
-            record.write_json(
-                json,
-                &Extras {
-                    fallback_time: at,
-                    source: Some(place),
-                    ..Extras::default()
-                },
-            );
-            written.records += 1;
+            written.records += u64::from(scribe.record(text, offset, json));
         }
         written.taken += consumed;
     }

@@ -4,6 +4,7 @@
 mod admin;
 mod commands;
 mod crash;
+mod epochs;
 mod full;
 mod limits;
 mod merged;

@@ -14,18 +14,13 @@ fn merge(messages: &[&[u8]]) -> (Vec<u8>, Vec<serde_json::Value>, Written) {
         key: StreamKey::plain("web").unwrap(),
         epoch,
         form: Form::Frames,
-        base: 0,
-        stood: 0,
     };
     let (mut log, mut json) = (Vec::new(), Vec::new());
-    let written = write(
-        &frames,
-        100,
-        &source,
-        Timestamp::new(0, 0),
-        Some(&mut log),
-        Some(&mut json),
-    );
+    let mut files = Files {
+        log: Some(&mut log),
+        json: Some(&mut json),
+    };
+    let written = write(&frames, 100, &source, Timestamp::new(0, 0), &mut files);
     assert_eq!(written.taken, frames.len());
     let records = json
         .split_inclusive(|&b| b == b'\n')

@@ -1,0 +1,320 @@
+//! One stream on its way into the merged files: its epochs in order, how far each is, and what comes next. Knows no
+//! files; pure bookkeeping.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use archive::{EpochId, Form, PLAIN_STREAM, StreamKey};
+use offsets::Change;
+
+use crate::merge::feed::{Merged, News, Source};
+use crate::merge::ledger::{Fact, Page};
+use crate::merge::places::{self, Place, Stored};
+
+/// A stream.
+#[derive(Debug)]
+pub(super) struct Stream {
+    key: StreamKey,
+    /// Octets of its ledger that were taken.
+    ledger: u64,
+    ledger_moved: bool,
+    /// Whether something changed since [`Stream::publish`].
+    is_news: bool,
+    /// Whether the ledger was read to its end, as of the last change told.
+    whole: bool,
+    turn: u64,
+    /// In the order in which they were opened; those that are sealed and merged are not kept.
+    epochs: Vec<Epoch>,
+    /// The last ones that were dropped: the ledger may tell an opening twice, one right behind the other.
+    dropped: VecDeque<EpochId>,
+}
+
+/// An epoch that is not over, or not merged to its end.
+#[derive(Debug)]
+pub(super) struct Epoch {
+    pub(super) source: Arc<Source>,
+    pub(super) place: Place,
+    /// There is no LF between the place and here.
+    pub(super) seen: u64,
+    /// The committed end, once it is known.
+    end: Option<u64>,
+    /// Its base is what the first window said, until the ledger says it.
+    is_guess: bool,
+    moved: bool,
+}
+
+/// What to do next for a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    Nothing,
+    /// Read the ledger on.
+    Ledger,
+    /// Read this epoch on.
+    Epoch(usize),
+}
+
+impl Epoch {
+    /// The committed end, as far as it is known.
+    pub(super) fn end(&self) -> u64 {
+        self.end.unwrap_or(self.place.at)
+    }
+
+    /// Whether a line that is not complete at the committed end will stay so.
+    pub(super) fn is_ended(&self) -> bool {
+        let ended = self.place.sealed.max(self.place.rolled);
+        ended.is_some_and(|ended| ended >= self.end())
+    }
+
+    fn has_work(&self) -> bool {
+        self.end() > self.seen || (self.is_ended() && self.end() > self.place.at)
+    }
+
+    fn is_done(&self) -> bool {
+        self.place
+            .sealed
+            .is_some_and(|end| self.place.at >= end.max(self.end()))
+    }
+
+    /// Everything below `at` is in the files; `line` is where the line starts that is being cut there.
+    pub(super) fn advance(&mut self, at: u64, line: Option<u64>) {
+        self.moved |= (self.place.at, self.place.line) != (at, line);
+        (self.place.at, self.place.line) = (at, line);
+        self.is_guess = false;
+        self.seen = self.seen.max(at);
+    }
+
+    fn set(&mut self, change: impl FnOnce(&mut Place)) {
+        let before = self.place;
+        change(&mut self.place);
+        self.moved |= self.place != before;
+    }
+}
+
+impl Stream {
+    /// A stream as it is stored.
+    pub(super) fn new(key: StreamKey, stored: Stored) -> Stream {
+        let mut stream = Stream {
+            key,
+            ledger: stored.ledger,
+            ledger_moved: false,
+            is_news: true,
+            whole: false,
+            turn: 0,
+            epochs: Vec::new(),
+            dropped: VecDeque::new(),
+        };
+        for (epoch, place) in stored.places {
+            stream.insert(epoch, place, false);
+        }
+        stream.sort();
+        stream
+    }
+
+    fn insert(&mut self, epoch: EpochId, place: Place, moved: bool) -> &mut Epoch {
+        // The plain stream's name is its own.
+        let form = if self.key.stream() == PLAIN_STREAM {
+            Form::Frames
+        } else {
+            Form::Log
+        };
+        let key = self.key.clone();
+        self.epochs.push(Epoch {
+            source: Arc::new(Source { key, epoch, form }),
+            place,
+            seen: place.at,
+            // Of one that is sealed the owner may tell nothing any more.
+            end: place.sealed,
+            is_guess: false,
+            moved,
+        });
+        self.epochs.last_mut().expect("one was pushed")
+    }
+
+    /// Those whose opening was not found in the ledger yet are the newest.
+    fn sort(&mut self) {
+        self.epochs
+            .sort_by_key(|epoch| epoch.place.order.unwrap_or(u64::MAX));
+    }
+
+    fn position(&self, epoch: EpochId) -> Option<usize> {
+        self.epochs.iter().position(|e| e.source.epoch == epoch)
+    }
+
+    /// The epoch at this position.
+    pub(super) fn epoch(&mut self, at: usize) -> &mut Epoch {
+        &mut self.epochs[at]
+    }
+
+    /// Its position, of an epoch that was told of.
+    pub(super) fn find(&self, source: &Source) -> Option<usize> {
+        self.position(source.epoch)
+    }
+
+    /// Takes down where an epoch stands.
+    pub(super) fn told(&mut self, news: &News) {
+        if news.turn > self.turn {
+            self.turn = news.turn;
+            self.whole = false;
+        }
+        let base = Place {
+            at: news.base,
+            ..Place::default()
+        };
+        let at = match self.position(news.source.epoch) {
+            Some(at) => at,
+            None => {
+                self.insert(news.source.epoch, base, true).is_guess = true;
+                self.epochs.len() - 1
+            }
+        };
+        let epoch = &mut self.epochs[at];
+        epoch.source = Arc::clone(&news.source);
+        epoch.end = Some(news.end.max(epoch.end.unwrap_or(0)));
+        if let Some(stood) = news.stood
+            && epoch.place.at > stood
+        {
+            let key = &self.key;
+            tracing::error!(stream = %key, offset = stood, to = epoch.place.at, "merged lines are gone from the archive");
+            epoch.advance(stood, None);
+            epoch.seen = stood;
+            epoch.end = Some(news.end);
+        }
+    }
+
+    /// Where the ledger is read on.
+    pub(super) fn ledger(&self) -> u64 {
+        self.ledger
+    }
+
+    /// Takes down what the ledger says.
+    pub(super) fn take(&mut self, page: Page) {
+        for (position, fact) in page.facts {
+            self.fact(position, fact);
+        }
+        self.ledger_moved |= self.ledger != page.to;
+        self.ledger = page.to;
+        self.whole = page.whole;
+        self.is_news = true;
+        self.sort();
+    }
+
+    fn fact(&mut self, position: u64, fact: Fact) {
+        let (Fact::Opened { epoch: id, .. }
+        | Fact::Rolled { epoch: id, .. }
+        | Fact::Sealed { epoch: id, .. }) = fact;
+        let at = self.position(id);
+        match (fact, at) {
+            (Fact::Opened { base, .. }, Some(at)) => {
+                let epoch = &mut self.epochs[at];
+                if epoch.is_guess {
+                    epoch.advance(base, None);
+                    epoch.seen = base;
+                }
+                epoch.set(|place| {
+                    place.order.get_or_insert(position);
+                });
+            }
+            (Fact::Opened { base, .. }, None) => {
+                if !self.dropped.contains(&id) {
+                    let place = Place {
+                        at: base,
+                        order: Some(position),
+                        ..Place::default()
+                    };
+                    self.insert(id, place, true);
+                }
+            }
+            (Fact::Rolled { end, .. }, Some(at)) => {
+                self.epochs[at].set(|place| place.rolled = Some(end));
+            }
+            (Fact::Sealed { end, .. }, Some(at)) => {
+                let epoch = &mut self.epochs[at];
+                epoch.set(|place| place.sealed = Some(end));
+                epoch.end = Some(end.max(epoch.end.unwrap_or(0)));
+            }
+            // Merged before, and dropped.
+            (_, None) => {}
+        }
+    }
+
+    /// What comes next: the oldest epoch that has something; before one of which the ledger has more to say, that.
+    pub(super) fn next(&self) -> Next {
+        self.next_below(self.epochs.len())
+    }
+
+    /// The same for the epochs before one.
+    pub(super) fn next_below(&self, below: usize) -> Next {
+        for (at, epoch) in self.epochs[..below].iter().enumerate() {
+            let unknown = epoch.end.is_none() || epoch.place.order.is_none();
+            if unknown && !self.whole {
+                return Next::Ledger;
+            }
+            if epoch.has_work() {
+                return Next::Epoch(at);
+            }
+        }
+        if self.whole {
+            Next::Nothing
+        } else {
+            Next::Ledger
+        }
+    }
+
+    /// Octets that are committed and not in the files.
+    pub(super) fn lag(&self) -> u64 {
+        self.epochs
+            .iter()
+            .map(|epoch| epoch.end().saturating_sub(epoch.place.at))
+            .sum()
+    }
+
+    /// What is to be stored, taken as stored from now on; epochs that are over and merged are dropped, and given to
+    /// `dropped`.
+    pub(super) fn store(
+        &mut self,
+        changes: &mut Vec<Change>,
+        dropped: &mut Vec<Arc<Source>>,
+    ) -> anyhow::Result<()> {
+        if std::mem::take(&mut self.ledger_moved) {
+            changes.push(places::ledger(&self.key, self.ledger));
+        }
+        for epoch in &mut self.epochs {
+            if std::mem::take(&mut epoch.moved) | epoch.is_done() {
+                self.is_news = true;
+                let place = (!epoch.is_done()).then_some(epoch.place);
+                changes.push(places::epoch(&self.key, epoch.source.epoch, place)?);
+            }
+        }
+        let (key, recent) = (&self.key, &mut self.dropped);
+        self.epochs.retain(|epoch| {
+            let is_done = epoch.is_done();
+            if is_done {
+                tracing::debug!(stream = %key, epoch = %epoch.source.epoch, "epoch is merged to its end");
+                dropped.push(Arc::clone(&epoch.source));
+                if recent.len() == DROPPED {
+                    recent.pop_front();
+                }
+                recent.push_back(epoch.source.epoch);
+            }
+            !is_done
+        });
+        Ok(())
+    }
+
+    /// How far the stream is, for whoever asks what may be removed; `None` when that was said before.
+    pub(super) fn publish(&mut self) -> Option<Merged> {
+        let epochs = self.epochs.iter();
+        std::mem::take(&mut self.is_news).then(|| Merged {
+            whole: self.whole,
+            epochs: epochs
+                .map(|epoch| (epoch.source.epoch, epoch.place.at))
+                .collect(),
+        })
+    }
+}
+
+/// How many dropped epochs are remembered: far more than one commit window opens.
+const DROPPED: usize = 64;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,215 @@
+//! Which epoch comes next, and what is kept of it.
+
+use std::collections::HashMap;
+
+use super::*;
+
+fn id(n: u8) -> EpochId {
+    EpochId::parse(&format!("{n:02x}").repeat(16)).unwrap()
+}
+
+fn key() -> StreamKey {
+    StreamKey::new("web", "decky").unwrap()
+}
+
+fn news(n: u8, base: u64, end: u64, turn: u64) -> News {
+    let source = Source {
+        key: key(),
+        epoch: id(n),
+        form: Form::Log,
+    };
+    News {
+        source: Arc::new(source),
+        base,
+        end,
+        stood: None,
+        turn,
+    }
+}
+
+fn opened(n: u8) -> Fact {
+    let epoch = id(n);
+    Fact::Opened { epoch, base: 0 }
+}
+
+/// The next part of a ledger; each fact takes ten octets.
+fn page(stream: &Stream, whole: bool, facts: &[Fact]) -> Page {
+    let from = stream.ledger();
+    let facts: Vec<_> = (0..)
+        .map(|n| from + 10 * n)
+        .zip(facts.iter().copied())
+        .collect();
+    Page {
+        to: from + 10 * facts.len() as u64,
+        facts,
+        whole,
+    }
+}
+
+fn take(stream: &mut Stream, whole: bool, facts: &[Fact]) {
+    let page = page(stream, whole, facts);
+    stream.take(page);
+}
+
+/// The epoch that comes next, merged to its end.
+fn merge(stream: &mut Stream) -> Option<EpochId> {
+    let Next::Epoch(at) = stream.next() else {
+        return None;
+    };
+    let epoch = stream.epoch(at);
+    epoch.advance(epoch.end(), None);
+    Some(epoch.source.epoch)
+}
+
+/// What is stored, as a restart finds it.
+fn stored(stream: &mut Stream, kept: &mut HashMap<String, Vec<u8>>) -> Vec<EpochId> {
+    let (mut changes, mut dropped) = (Vec::new(), Vec::new());
+    stream.store(&mut changes, &mut dropped).unwrap();
+    for change in changes {
+        match change {
+            Change::Put { key, value } => {
+                kept.insert(key, value);
+            }
+            Change::Delete { key } => {
+                kept.remove(&key);
+            }
+        }
+    }
+    dropped.iter().map(|source| source.epoch).collect()
+}
+
+#[test]
+fn epochs_come_in_the_order_of_the_ledger_not_of_the_news() {
+    let mut stream = Stream::new(key(), Stored::default());
+    stream.told(&news(3, 0, 30, 1));
+    stream.told(&news(1, 0, 10, 1));
+    stream.told(&news(2, 0, 20, 1));
+    assert_eq!(stream.next(), Next::Ledger);
+    take(&mut stream, true, &[opened(1), opened(2), opened(3)]);
+    let order: Vec<_> = std::iter::from_fn(|| merge(&mut stream)).collect();
+    assert_eq!(order, [id(1), id(2), id(3)]);
+    // A late write to an older one is appended when it comes.
+    stream.told(&news(2, 0, 25, 1));
+    assert_eq!(merge(&mut stream), Some(id(2)));
+    assert_eq!(stream.next(), Next::Nothing);
+}
+
+#[test]
+fn a_changed_ledger_is_read_before_anything_new() {
+    let mut stream = Stream::new(key(), Stored::default());
+    take(&mut stream, true, &[opened(1)]);
+    stream.told(&news(1, 0, 10, 1));
+    assert_eq!(
+        stream.next(),
+        Next::Epoch(0),
+        "what is known may come before"
+    );
+    let at = stream.find(&news(1, 0, 10, 1).source).unwrap();
+    assert_eq!(stream.next_below(at), Next::Ledger);
+    take(&mut stream, true, &[]);
+    assert_eq!(stream.next_below(at), Next::Nothing);
+}
+
+#[test]
+fn an_unfinished_line_waits_for_a_roll_at_its_end_or_a_seal() {
+    for sealed in [false, true] {
+        let mut stream = Stream::new(key(), Stored::default());
+        take(&mut stream, true, &[opened(1), opened(2)]);
+        stream.told(&news(1, 0, 10, 1));
+        stream.told(&news(2, 0, 5, 1));
+        take(&mut stream, true, &[]);
+        let epoch = stream.epoch(0);
+        epoch.advance(8, None);
+        epoch.seen = 10;
+        assert_eq!(merge(&mut stream), Some(id(2)), "it holds up nobody");
+        assert_eq!(stream.next(), Next::Nothing);
+        let epoch = id(1);
+        let fact = |end| match sealed {
+            true => Fact::Sealed { epoch, end },
+            false => Fact::Rolled { epoch, end },
+        };
+        take(&mut stream, true, &[fact(10)]);
+        assert_eq!(stream.next(), Next::Epoch(0));
+        assert!(stream.epoch(0).is_ended());
+    }
+}
+
+#[test]
+fn a_sealed_epoch_is_forgotten_when_it_is_merged_and_does_not_come_back() {
+    let mut stream = Stream::new(key(), Stored::default());
+    let mut kept = HashMap::new();
+    stream.told(&news(1, 0, 10, 1));
+    let sealed = Fact::Sealed {
+        epoch: id(1),
+        end: 10,
+    };
+    take(&mut stream, true, &[opened(1), sealed, opened(2)]);
+    assert_eq!(stored(&mut stream, &mut kept), []);
+    assert_eq!(kept.len(), 3, "{kept:?}");
+    assert_eq!(merge(&mut stream), Some(id(1)));
+    assert_eq!(stored(&mut stream, &mut kept), [id(1)]);
+    assert_eq!(kept.len(), 2, "the ledger's place, and the other epoch's");
+    assert_eq!(stream.lag(), 0);
+    // The opening again, as a voided window leaves it.
+    take(&mut stream, true, &[opened(1)]);
+    assert_eq!(stream.next(), Next::Nothing);
+    assert!(stream.find(&news(1, 0, 10, 1).source).is_none());
+}
+
+#[test]
+fn one_that_was_sealed_before_anybody_told_of_it_is_merged() {
+    let mut stream = Stream::new(key(), Stored::default());
+    // Nobody knows of the epoch yet whether it is over.
+    take(&mut stream, false, &[opened(1), opened(2)]);
+    assert_eq!(stream.next(), Next::Ledger);
+    let end = |n, end| Fact::Sealed { epoch: id(n), end };
+    take(&mut stream, false, &[end(2, 7)]);
+    assert_eq!(
+        stream.next(),
+        Next::Ledger,
+        "the first is before the second"
+    );
+    take(&mut stream, true, &[end(1, 5)]);
+    let order: Vec<_> = std::iter::from_fn(|| merge(&mut stream)).collect();
+    assert_eq!(order, [id(1), id(2)]);
+}
+
+#[test]
+fn lines_that_the_archive_lost_are_merged_when_they_come_again() {
+    let place = Place {
+        at: 50,
+        order: Some(0),
+        ..Place::default()
+    };
+    let mut stream = Stream::new(
+        key(),
+        Stored {
+            ledger: 10,
+            places: vec![(id(1), place)],
+        },
+    );
+    stream.told(&News {
+        stood: Some(40),
+        ..news(1, 0, 40, 1)
+    });
+    take(&mut stream, true, &[]);
+    assert_eq!(stream.next(), Next::Nothing);
+    stream.told(&news(1, 0, 60, 1));
+    assert_eq!(stream.next(), Next::Epoch(0));
+    assert_eq!(stream.epoch(0).place.at, 40);
+}
+
+#[test]
+fn says_how_far_it_is_when_that_changed() {
+    let mut stream = Stream::new(key(), Stored::default());
+    let mut kept = HashMap::new();
+    take(&mut stream, true, &[opened(1)]);
+    stream.told(&news(1, 0, 10, 1));
+    take(&mut stream, true, &[]);
+    let merged = stream.publish().unwrap();
+    assert_eq!((merged.whole, merged.epochs[&id(1)]), (true, 0));
+    assert!(stream.publish().is_none());
+    merge(&mut stream);
+    stored(&mut stream, &mut kept);
+    assert_eq!(stream.publish().unwrap().epochs[&id(1)], 10);
+}

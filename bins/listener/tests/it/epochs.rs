@@ -1,0 +1,183 @@
+//! Merged outputs of `.log` epochs that stand in the archive: caught up with, through kill -9 of the real process.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use archive::{Archive, EpochId, Form, Options, Origin, StreamKey};
+use memchr::memchr_iter;
+
+use crate::support::{Master, count, message, until};
+
+/// What an archive holds: the text of each epoch, in the order in which they were opened.
+#[derive(Default)]
+struct Texts(Vec<(StreamKey, EpochId, Vec<u8>)>);
+
+impl Texts {
+    /// Appends lines to a stream's epoch, which is opened if it is not the stream's yet.
+    async fn write(&mut self, data: &Path, worker: &str, stream: &str, epoch: u8, lines: usize) {
+        let key = StreamKey::new(worker, stream).unwrap();
+        let id = EpochId::parse(&format!("{epoch:02x}").repeat(16)).unwrap();
+        let known = self.0.iter().position(|(k, e, _)| (k, *e) == (&key, id));
+        let at = known.unwrap_or_else(|| {
+            self.0.push((key.clone(), id, Vec::new()));
+            self.0.len() - 1
+        });
+        let text = &mut self.0[at].2;
+        let start = text.len();
+        let first = count(text);
+        for n in first..first + lines {
+            text.extend_from_slice(format!("{} {worker} {stream} {epoch} ", message(n)).as_bytes());
+            // Octets that are special to somebody, but not to us.
+            text.extend_from_slice([&b"\r"[..], b"\0\x1b", b"", b"\xff"][n % 4]);
+            text.extend_from_slice(if n % 17 == 0 { b"\n\n" } else { b"\n" });
+        }
+        let options = Options {
+            segment_max_bytes: 300_000,
+            ..Options::default()
+        };
+        let mut archive = Archive::open(data, options).await.unwrap();
+        let origin = Origin::default();
+        let handle = archive
+            .open_epoch(&key, id, Form::Log, 0, origin)
+            .await
+            .unwrap();
+        // Windows end wherever they like.
+        for window in text[start..].chunks(77_777) {
+            for piece in window.chunks(9_999) {
+                archive.append(handle, piece).unwrap();
+            }
+            archive.commit().await.unwrap();
+        }
+        archive.close().await.unwrap();
+    }
+
+    fn lines(&self) -> usize {
+        self.0.iter().map(|(_, _, text)| count(text)).sum()
+    }
+
+    /// Takes the merged `.log` apart by what its lines say, and compares it with the epochs.
+    fn check(&self, master: &Master) {
+        let log = master.merged_log();
+        let mut merged = HashMap::<Vec<u8>, Vec<u8>>::new();
+        let mut last = Vec::new();
+        for line in log.split_inclusive(|&b| b == b'\n') {
+            // An empty line belongs to the line before.
+            if line != b"\n" {
+                let tags = line.rsplitn(5, |&b| b == b' ').collect::<Vec<_>>();
+                last = [tags[3], tags[2], tags[1]].join(&b' ');
+            }
+            merged
+                .entry(last.clone())
+                .or_default()
+                .extend_from_slice(line);
+        }
+        assert_eq!(merged.len(), self.0.len());
+        for (key, epoch, text) in &self.0 {
+            let number = u8::from_str_radix(&epoch.to_string()[..2], 16).unwrap();
+            let name = format!("{} {} {number}", key.worker(), key.stream());
+            assert!(merged[name.as_bytes()] == *text, "{name}");
+        }
+        let texts: HashMap<_, _> = self
+            .0
+            .iter()
+            .map(|(key, epoch, text)| ((key.worker(), key.stream(), epoch.to_string()), text))
+            .collect();
+        let mut seen = HashMap::<_, u64>::new();
+        for record in master.merged_json() {
+            let text = |name: &str| record[name].as_str().unwrap().to_owned();
+            let (worker, stream, epoch) = (
+                text("source_worker"),
+                text("source_stream"),
+                text("source_epoch"),
+            );
+            let offset = record["source_offset"].as_u64().unwrap();
+            let before = seen.insert((worker.clone(), stream.clone(), epoch.clone()), offset);
+            assert!(
+                before.is_none_or(|before| before < offset),
+                "in order, and once"
+            );
+            let line = &texts[&(&*worker, &*stream, epoch)][offset as usize..];
+            let line = &line[..memchr_iter(b'\n', line).next().unwrap()];
+            assert_eq!(text("raw_line"), String::from_utf8_lossy(line));
+        }
+        let records: usize = texts
+            .values()
+            .map(|text| {
+                text.split(|&b| b == b'\n')
+                    .filter(|line| !line.is_empty())
+                    .count()
+            })
+            .sum();
+        assert_eq!(master.merged_json().len(), records);
+    }
+}
+
+#[tokio::test]
+async fn a_killed_listener_catches_up_with_the_archive_and_merges_each_line_once() {
+    let mut master = Master::init();
+    let data = master.data();
+    let mut texts = Texts::default();
+    for round in 0..6usize {
+        for (worker, stream) in [("web-1", "decky"), ("web-1", "audit"), ("db", "decky")] {
+            // A new epoch every other round, and late lines for the one before.
+            let epoch = 10 + (round / 2) as u8;
+            texts.write(&data, worker, stream, epoch, 1500).await;
+            if round % 2 == 0 && round > 0 {
+                texts.write(&data, worker, stream, epoch - 1, 300).await;
+            }
+        }
+        let all = texts.lines();
+        let enough = count(&master.merged_log()) + (round * 1777) % 3000 + 1;
+        master.start().await;
+        until("some of it is merged", async || {
+            (count(&master.merged_log()) >= enough.min(all)).then_some(())
+        })
+        .await;
+        master.kill();
+    }
+    master.start().await;
+    master.merged(texts.lines()).await;
+    master.stop();
+    texts.check(&master);
+}
+
+#[tokio::test]
+async fn epochs_of_a_stream_are_merged_in_their_order_and_parts_of_lines_wait() {
+    let mut master = Master::init();
+    let data = master.data();
+    let key = StreamKey::new("web-1", "decky").unwrap();
+    let mut archive = Archive::open(&data, Options::default()).await.unwrap();
+    // Identifiers say nothing of the order.
+    let ids = ["99", "11", "55", "00"].map(|text| EpochId::parse(&text.repeat(16)).unwrap());
+    for (n, id) in ids.into_iter().enumerate() {
+        let origin = Origin::default();
+        let handle = archive
+            .open_epoch(&key, id, Form::Log, 0, origin)
+            .await
+            .unwrap();
+        let text = format!("{n} first\n{n} second\n{n} unfinished");
+        archive.append(handle, text.as_bytes()).unwrap();
+        archive.commit().await.unwrap();
+    }
+    archive.close().await.unwrap();
+    let expected: String = (0..4).map(|n| format!("{n} first\n{n} second\n")).collect();
+    master.start().await;
+    master.merged(8).await;
+    master.stop();
+    assert_eq!(String::from_utf8(master.merged_log()).unwrap(), expected);
+    // The rest of one line, and more.
+    let mut archive = Archive::open(&data, Options::default()).await.unwrap();
+    let origin = Origin::default();
+    let handle = archive
+        .open_epoch(&key, ids[1], Form::Log, 0, origin)
+        .await
+        .unwrap();
+    archive.append(handle, b" no more\nlate\n").unwrap();
+    archive.commit().await.unwrap();
+    archive.close().await.unwrap();
+    master.start().await;
+    master.merged(10).await;
+    master.stop();
+    let expected = format!("{expected}1 unfinished no more\nlate\n");
+    assert_eq!(String::from_utf8(master.merged_log()).unwrap(), expected);
+}

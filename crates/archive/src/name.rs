@@ -110,6 +110,16 @@ macro_rules! identifier {
                 $name(rand::rng().random())
             }
 
+            /// From its bits.
+            pub const fn from_bytes(bits: [u8; 16]) -> $name {
+                $name(bits)
+            }
+
+            /// Its bits.
+            pub const fn bytes(&self) -> [u8; 16] {
+                self.0
+            }
+
             /// Reads the 32 lower-case hex digits.
             ///
             /// # Errors

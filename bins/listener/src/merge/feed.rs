@@ -67,7 +67,6 @@ pub(crate) enum Step {
     /// Appended bytes, as they are in the archive.
     Bytes(Bytes),
     /// Recorded a gap, up to this offset.
-    #[expect(dead_code, reason = "only acknowledged sessions have gaps")]
     Gap(u64),
 }
 

@@ -1,23 +1,34 @@
-//! The archive's one owner: takes batches, fills commit windows, and goes on by itself after a full or failing disk.
+//! The archive's one owner: takes what connections bring, fills commit windows, tells who has to know that they stand,
+//! and goes on by itself after a full or failing disk.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use archive::{AppendError, Archive, CommitError, Committed, Handle, Recovered, VoidError};
+use archive::{Archive, CommitError, Handle, Recovered, StreamKey};
+use delivery::AdmissionLimits;
 use service::Seldom;
 use service::status::{Component, Pulse};
 use tokio::sync::{mpsc, watch};
 
 use crate::config::Config;
-use crate::intake::Batch;
-use crate::merge::{self, Feed};
+use crate::intake::{Batch, Item, Said};
+use crate::merge::Feed;
 use crate::metrics::{Metrics, count};
+
+mod answers;
+mod links;
+mod trouble;
+mod window;
+
+use links::Links;
+use trouble::Trouble;
+use window::{Entry, What, Window};
 
 /// Owns the archive; runs on a thread of its own, because it waits for the disk.
 pub(crate) struct Keeper {
     archive: Archive,
-    batches: mpsc::Receiver<Batch>,
+    items: mpsc::Receiver<Item>,
     feed: Feed,
     metrics: Metrics,
     disk: Component,
@@ -27,41 +38,15 @@ pub(crate) struct Keeper {
     max_bytes: u64,
     drain: Duration,
     retry: Duration,
+    /// The epochs of plain streams, by worker.
     handles: HashMap<Arc<str>, Handle>,
     window: Window,
+    links: Links,
     complaints: Seldom,
-}
-
-/// What was taken and does not stand yet: kept in memory, because a plain sender does not send it again.
-#[derive(Default)]
-struct Window {
-    batches: Vec<(Handle, Batch)>,
-    bytes: u64,
-    /// So many of the batches are in segments.
-    appended: usize,
-    /// The archive voided the window and was not cut yet.
-    void: bool,
-}
-
-/// Why a window does not stand yet.
-#[derive(Debug, thiserror::Error)]
-enum Trouble {
-    #[error(transparent)]
-    Append(#[from] AppendError),
-    #[error(transparent)]
-    Commit(#[from] CommitError),
-    #[error(transparent)]
-    Void(#[from] VoidError),
-}
-
-impl Trouble {
-    fn reason(&self) -> &'static str {
-        match self {
-            Trouble::Append(AppendError::Full(_)) => "full",
-            Trouble::Commit(e) if e.is_full() => "full",
-            _ => "failed",
-        }
-    }
+    /// One log line of a kind, stream and second.
+    gaps: Seldom<(StreamKey, &'static str)>,
+    /// One ledger line of a stream and minute.
+    conflicts: Seldom<StreamKey>,
 }
 
 /// What the keeper is given besides archive and queue.
@@ -76,7 +61,7 @@ pub(crate) struct Tools {
 impl Keeper {
     pub(crate) fn new(
         archive: Archive,
-        batches: mpsc::Receiver<Batch>,
+        items: mpsc::Receiver<Item>,
         config: &Config,
         tools: Tools,
     ) -> Keeper {
@@ -90,9 +75,13 @@ impl Keeper {
         report_recovery(&archive, &metrics);
         feed.standing(archive.standing());
         disk.ok();
+        let admission = AdmissionLimits {
+            connections: config.limits.connections_per_worker,
+            ..AdmissionLimits::default()
+        };
         Keeper {
             archive,
-            batches,
+            items,
             feed,
             metrics,
             disk,
@@ -104,71 +93,102 @@ impl Keeper {
             retry: RETRY,
             handles: HashMap::new(),
             window: Window::default(),
+            links: Links::new(admission),
             complaints: Seldom::new(Duration::from_secs(60)),
+            gaps: Seldom::new(Duration::from_secs(1)),
+            conflicts: Seldom::new(Duration::from_secs(60)),
         }
     }
 
     /// Works until every sender of the queue is gone and what they sent stands.
     pub(crate) async fn run(mut self) -> anyhow::Result<()> {
         let mut idle = tokio::time::interval(self.pulse.period());
-        let mut aged = Instant::now();
+        let mut tidied = Instant::now();
         loop {
             self.pulse.beat();
-            let batch = tokio::select! {
-                batch = self.batches.recv() => batch,
+            let item = tokio::select! {
+                item = self.items.recv() => item,
                 _ = idle.tick() => {
-                    if aged.elapsed() >= CLOSE_AGED {
-                        aged = Instant::now();
-                        // What fails here voids the window, and the next settle finds out.
-                        self.window.void |= self.archive.close_aged().is_err();
-                        self.settle().await;
+                    if tidied.elapsed() >= TIDY {
+                        tidied = Instant::now();
+                        self.tidy().await;
                     }
                     continue;
                 }
             };
-            let Some(batch) = batch else { break };
-            let more = self.fill(batch).await;
+            let Some(item) = item else { break };
+            let more = self.fill(item).await;
             self.settle().await;
             if !more {
                 break;
             }
         }
         self.settle().await;
+        let left = self.window.plain_bytes();
         anyhow::ensure!(
-            self.window.batches.is_empty(),
-            "{} bytes taken from plain senders could not be archived before the stop",
-            self.window.bytes
+            left == 0,
+            "{left} bytes taken from plain senders could not be archived before the stop"
         );
         self.archive.close().await?;
         Ok(())
     }
 
-    /// Takes batches until the window is full or old; whether more may come after it.
-    async fn fill(&mut self, first: Batch) -> bool {
+    /// Takes items until the window is full, old, or nobody has more to say for a while.
+    async fn fill(&mut self, first: Item) -> bool {
         let end = tokio::time::Instant::now() + self.delay;
         self.take(first).await;
-        while self.window.bytes < self.max_bytes {
-            match tokio::time::timeout_at(end, self.batches.recv()).await {
-                Ok(Some(batch)) => self.take(batch).await,
-                Ok(None) => return false,
-                Err(_) => break,
+        while !self.window.is_due(self.max_bytes) {
+            let item = match self.items.try_recv() {
+                Ok(item) => Some(item),
+                Err(mpsc::error::TryRecvError::Disconnected) => None,
+                Err(mpsc::error::TryRecvError::Empty) if self.window.is_empty() => return true,
+                Err(mpsc::error::TryRecvError::Empty) => {
+                    let quiet = tokio::time::Instant::now() + self.delay / QUIET;
+                    match tokio::time::timeout_at(end.min(quiet), self.items.recv()).await {
+                        Ok(item) => item,
+                        Err(_) => break,
+                    }
+                }
+            };
+            match item {
+                Some(item) => self.take(item).await,
+                None => return false,
+            }
+            if tokio::time::Instant::now() >= end {
+                break;
             }
         }
         true
     }
 
-    async fn take(&mut self, batch: Batch) {
-        let Some(handle) = self.handle(&batch).await else {
+    async fn take(&mut self, item: Item) {
+        match item {
+            Item::Frames(batch) => self.frames(batch).await,
+            Item::Said(connection, Said::Enter { worker, mailbox }) => {
+                self.links.enter(connection, worker, mailbox);
+            }
+            Item::Said(connection, Said::Over) => self.over(connection),
+            Item::Said(connection, said) => self.said(connection, said).await,
+        }
+    }
+
+    async fn frames(&mut self, batch: Batch) {
+        let Some(handle) = self.plain(&batch).await else {
             return;
         };
-        self.window.bytes += batch.bytes.len() as u64;
-        self.window.batches.push((handle, batch));
+        let Batch { bytes, room, .. } = batch;
+        self.window.push(Entry {
+            handle: Some(handle),
+            by: None,
+            what: What::Bytes { bytes, to: None },
+            room: Some(room),
+        });
         // While the bytes are hot, and while others are being read. What fails is told by settle.
         let _ = self.append();
     }
 
     /// The epoch of a batch's stream, opened at its first frame; retried until that works.
-    async fn handle(&mut self, batch: &Batch) -> Option<Handle> {
+    async fn plain(&mut self, batch: &Batch) -> Option<Handle> {
         if let Some(&handle) = self.handles.get(batch.worker.name()) {
             return Some(handle);
         }
@@ -178,17 +198,9 @@ impl Keeper {
                     self.handles.insert(batch.worker.name().into(), handle);
                     return Some(handle);
                 }
-                Err(CommitError::Void) => {
-                    self.settle().await;
-                    if self.window.void {
-                        Trouble::from(CommitError::Void)
-                    } else {
-                        continue;
-                    }
-                }
-                Err(e) => e.into(),
+                Err(e) => e,
             };
-            if !self.wait(&trouble).await {
+            if !self.overcome(trouble).await {
                 tracing::error!(
                     bytes = batch.bytes.len(),
                     worker = batch.worker.name(),
@@ -199,137 +211,25 @@ impl Keeper {
         }
     }
 
-    /// Writes what is not in segments yet.
-    fn append(&mut self) -> Result<(), Trouble> {
-        let Window {
-            batches,
-            appended,
-            void,
-            ..
-        } = &mut self.window;
-        if *void {
-            return Err(AppendError::Void.into());
-        }
-        while let Some((handle, batch)) = batches.get_mut(*appended) {
-            if let Err(e) = self.archive.append(*handle, &batch.bytes) {
-                *void = !matches!(e, AppendError::Full(_));
-                return Err(e.into());
-            }
-            batch.room = None;
-            *appended += 1;
-        }
-        Ok(())
-    }
-
-    /// Makes the window stand, however long that takes; only a stop makes it give up.
-    async fn settle(&mut self) {
-        let mut since = None;
-        loop {
-            let Err(trouble) = self.try_settle().await else {
-                break;
-            };
-            since.get_or_insert_with(Instant::now);
-            if !self.wait(&trouble).await {
-                return;
+    /// Does what has to be done before something that failed can be tried again; `false` when the program stops and
+    /// has waited long enough.
+    async fn overcome(&mut self, error: CommitError) -> bool {
+        if matches!(error, CommitError::Void) {
+            self.window.void = true;
+            self.settle().await;
+            if !self.window.void {
+                return true;
             }
         }
-        self.disk.ok();
-        if let Some(since) = since {
-            tracing::info!(
-                elapsed_ms = since.elapsed().as_millis() as u64,
-                "archive goes on"
-            );
-        }
+        self.wait(&Trouble::from(error)).await
     }
 
-    async fn try_settle(&mut self) -> Result<(), Trouble> {
-        if self.window.void {
-            let stands = self.archive.void().await?;
-            self.window.void = false;
-            if stands.is_empty() {
-                self.window.appended = 0;
-            } else {
-                self.stands(&stands);
-            }
-        }
-        let appended = self.append();
-        if !matches!(
-            appended,
-            Ok(()) | Err(Trouble::Append(AppendError::Full(_)))
-        ) {
-            return appended;
-        }
-        let begun = Instant::now();
-        match self.archive.commit().await {
-            Ok(stands) if stands.is_empty() => {}
-            Ok(stands) => {
-                self.metrics
-                    .commit_seconds
-                    .observe(begun.elapsed().as_secs_f64());
-                self.stands(&stands);
-            }
-            Err(e) => {
-                self.window.void = true;
-                return Err(e.into());
-            }
-        }
-        appended
-    }
-
-    /// The appended batches stand: they leave the window and go to the merged outputs.
-    fn stands(&mut self, reports: &[Committed]) {
-        let batches: Vec<_> = self.window.batches.drain(..self.window.appended).collect();
-        self.window.appended = 0;
-        let bytes: u64 = batches
-            .iter()
-            .map(|(_, batch)| batch.bytes.len() as u64)
-            .sum();
-        self.window.bytes -= bytes;
-        self.metrics.commits.inc();
-        self.metrics.committed_bytes.inc_by(bytes);
-        self.feed.committed(
-            reports,
-            batches
-                .into_iter()
-                .map(|(handle, batch)| (handle, merge::Step::Bytes(batch.bytes))),
-        );
-    }
-
-    /// Waits a while before the next try; `false` when the program stops and has waited long enough.
-    async fn wait(&mut self, trouble: &Trouble) -> bool {
-        let error = anyhow::format_err!("{:#}", Chain(trouble));
-        count(&self.metrics.commit_failures, "reason", trouble.reason(), 1);
-        self.disk.failed(format!("{error:#}"));
-        if self.complaints.allow((), Instant::now()).is_some() {
-            tracing::error!(
-                error = format!("{error:#}"),
-                "archive can't be written, reading is paused"
-            );
-        }
-        if *self.stop.borrow() {
-            let Some(rest) = self.drain.checked_sub(self.retry) else {
-                return false;
-            };
-            self.drain = rest;
-        }
-        self.pulse.beat();
-        tokio::time::sleep(self.retry).await;
-        true
-    }
-}
-
-/// An error with its sources, on one line.
-struct Chain<'a>(&'a dyn std::error::Error);
-
-impl std::fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut source = self.0.source();
-        while let Some(error) = source {
-            write!(f, ": {error}")?;
-            source = error.source();
-        }
-        Ok(())
+    /// What is done now and then.
+    async fn tidy(&mut self) {
+        self.links.tidy(Instant::now());
+        // What fails here voids the window, and the next settle finds out.
+        self.window.void |= self.archive.close_aged().is_err();
+        self.settle().await;
     }
 }
 
@@ -368,8 +268,11 @@ fn report_recovery(archive: &Archive, metrics: &Metrics) {
 
 /// The pause before the next try after trouble.
 const RETRY: Duration = Duration::from_millis(500);
-/// How often segments of idle streams are looked at for their age.
-const CLOSE_AGED: Duration = Duration::from_secs(60);
+/// A window ends early when nobody has said anything for this part of its longest delay: a quiet stream's lines stand
+/// soon, and a busy one's windows are full before.
+const QUIET: u32 = 10;
+/// How often segments of idle streams are looked at for their age, and what is over is forgotten.
+const TIDY: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,7 @@
 //! Every metric of the program. Names get the prefix `logferry_listener_`, counters the suffix `_total`.
 
+use std::sync::atomic::AtomicU64;
+
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -7,6 +9,10 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 type By = Family<[(&'static str, &'static str); 1], Counter>;
+
+/// The labels of a worker's stream.
+pub(crate) type Of = [(&'static str, String); 2];
+type Seconds = Gauge<f64, AtomicU64>;
 
 /// Handles to all metrics; clones share them.
 #[derive(Debug, Clone)]
@@ -21,11 +27,29 @@ pub(crate) struct Metrics {
     pub(crate) refused: By,
     /// `closed{reason}`: connections that were served, and why they ended.
     pub(crate) closed: By,
-    /// `frames`, `bytes`: taken from plain connections, headers included.
+    /// `frames`, `bytes`: messages taken from connections, headers included.
     pub(crate) frames: Counter,
     pub(crate) bytes: Counter,
     /// `invalid_frames`: archived although they are not RFC 5424.
     pub(crate) invalid_frames: Counter,
+    /// `refusals{code}`: acknowledged connections that were told no, in the protocol's words.
+    pub(crate) refusals: By,
+    /// `unknown_controls`: control messages that were ignored.
+    pub(crate) unknown_controls: Counter,
+    /// `acks`: sent to forwarders, one a window and connection.
+    pub(crate) acks: Counter,
+    /// `takeovers`, `conflicts`: streams that a newer connection took over, and those too often.
+    pub(crate) takeovers: Counter,
+    pub(crate) conflicts: Counter,
+    /// `epochs_opened`: new to the archive.
+    pub(crate) epochs_opened: Counter,
+    /// `gaps{cause}`, `gap_bytes{cause}`: bytes that will never come.
+    pub(crate) gaps: By,
+    pub(crate) gap_bytes: By,
+    /// `backlog_bytes`, `oldest_seconds`, `clock_difference_seconds`, by worker and stream: what the last beat said.
+    pub(crate) backlog_bytes: Family<Of, Gauge>,
+    pub(crate) oldest_seconds: Family<Of, Seconds>,
+    pub(crate) clock_difference_seconds: Family<Of, Seconds>,
     /// `framing_errors{error}`: streams that broke the framing or ended inside a frame.
     pub(crate) framing_errors: By,
     /// `commits`, `committed_bytes`, `commit_seconds`: windows that stand; the time is sync, ledger and index.
@@ -59,6 +83,17 @@ impl Metrics {
             frames: Counter::default(),
             bytes: Counter::default(),
             invalid_frames: Counter::default(),
+            refusals: By::default(),
+            unknown_controls: Counter::default(),
+            acks: Counter::default(),
+            takeovers: Counter::default(),
+            conflicts: Counter::default(),
+            epochs_opened: Counter::default(),
+            gaps: By::default(),
+            gap_bytes: By::default(),
+            backlog_bytes: Family::default(),
+            oldest_seconds: Family::default(),
+            clock_difference_seconds: Family::default(),
             framing_errors: By::default(),
             commits: Counter::default(),
             committed_bytes: Counter::default(),
@@ -81,7 +116,7 @@ impl Metrics {
         registry.register("accepted", "Handshakes that ended well", m.accepted);
         registry.register("refused", "Connections turned away", m.refused);
         registry.register("closed", "Served connections that ended", m.closed);
-        registry.register("frames", "Frames taken from plain connections", m.frames);
+        registry.register("frames", "Messages taken from connections", m.frames);
         registry.register("bytes", "Octets of those frames, headers included", m.bytes);
         registry.register(
             "invalid_frames",
@@ -93,6 +128,7 @@ impl Metrics {
             "Streams that broke the framing or ended inside a frame",
             m.framing_errors,
         );
+        metrics.register_delivery(registry);
         registry.register("commits", "Commit windows that stand", m.commits);
         registry.register("committed_bytes", "Bytes made durable", m.committed_bytes);
         registry.register(
@@ -136,6 +172,62 @@ impl Metrics {
             m.expiry,
         );
         metrics
+    }
+
+    /// What only acknowledged connections have.
+    fn register_delivery(&self, registry: &mut Registry) {
+        let m = self.clone();
+        registry.register(
+            "refusals",
+            "Acknowledged connections that were told no",
+            m.refusals,
+        );
+        registry.register(
+            "unknown_controls",
+            "Control messages that were ignored",
+            m.unknown_controls,
+        );
+        registry.register(
+            "acks",
+            "Acknowledgements, one a window and connection",
+            m.acks,
+        );
+        registry.register(
+            "takeovers",
+            "Streams that a newer connection took over",
+            m.takeovers,
+        );
+        registry.register(
+            "conflicts",
+            "Takeovers of a stream beyond five a minute",
+            m.conflicts,
+        );
+        registry.register(
+            "epochs_opened",
+            "Epochs new to the archive",
+            m.epochs_opened,
+        );
+        registry.register("gaps", "Stretches of bytes that will never come", m.gaps);
+        registry.register(
+            "gap_bytes",
+            "Bytes that will never come, as far as known",
+            m.gap_bytes,
+        );
+        registry.register(
+            "backlog_bytes",
+            "Bytes that waited in the worker at its last beat",
+            m.backlog_bytes,
+        );
+        registry.register(
+            "oldest_seconds",
+            "Age of the oldest of them",
+            m.oldest_seconds,
+        );
+        registry.register(
+            "clock_difference_seconds",
+            "The worker's clock before ours at its last beat",
+            m.clock_difference_seconds,
+        );
     }
 }
 

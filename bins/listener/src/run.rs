@@ -7,6 +7,7 @@ use std::thread;
 
 use anyhow::Context as _;
 use archive::{Archive, Options};
+use delivery::receiver::ReceiverLimits;
 use pki::{ServerTls, Trust};
 use serde_json::{Value, json};
 use service::config::{Problem, Problems, Source};
@@ -95,7 +96,7 @@ pub(crate) async fn run(
         .await
         .with_context(|| format!("listen on {}:{}", config.host, config.port))?;
     let addr = listener.local_addr().context("read the address in use")?;
-    let tls = Arc::new(tls);
+    let tls = Arc::new(tls.with_acknowledged());
     let (stop_tx, stop_rx) = watch::channel(false);
     let workers = Arc::new(Workers::new(
         config.limits.rate,
@@ -105,7 +106,7 @@ pub(crate) async fn run(
 
     let archive_id =
         archive::init(&config.data).with_context(|| format!("open {}", config.data.display()))?;
-    let (intake, batches) = Intake::new(metrics.queued_bytes.clone());
+    let (intake, batches) = Intake::new(config.limits.connections, metrics.queued_bytes.clone());
     let (feed, merger) = if Outputs::of(&config).is_on() {
         let (feed, inbox) = Feed::new();
         let tools = merge::Tools {
@@ -152,6 +153,10 @@ pub(crate) async fn run(
         tls: Arc::clone(&tls),
         intake,
         metrics: metrics.clone(),
+        archive: delivery::ArchiveId::from_bytes(archive_id.bytes()),
+        limits: receiver_limits(&config),
+        // So that a peer which does not finish is told so before it is cut off.
+        drain: config.limits.drain / 2,
         max_frame: config.max_frame,
         frame_limit: config.limits.frame,
         idle_limit: config.limits.idle,
@@ -190,6 +195,20 @@ pub(crate) async fn run(
     follow.abort();
     status.abort();
     Ok(result?)
+}
+
+/// docs/wire.md, "Limits".
+fn receiver_limits(config: &Config) -> ReceiverLimits {
+    let sibling = |id: &archive::ArchiveId| delivery::ArchiveId::from_bytes(id.bytes());
+    let limits = ReceiverLimits::default();
+    ReceiverLimits {
+        frame: config.limits.frame,
+        // A plain sender may be silent for hours; a forwarder beats.
+        idle: limits.idle.min(config.limits.idle),
+        max_frame: config.max_frame,
+        siblings: config.siblings.iter().map(sibling).collect(),
+        ..limits
+    }
 }
 
 fn options(config: &Config) -> Options {

@@ -5,7 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pki::Accepted;
+use delivery::Code;
+use pki::{Accepted, Mode};
 use service::Seldom;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -14,7 +15,7 @@ use tracing::Instrument as _;
 
 use crate::config::Limits;
 use crate::metrics::count;
-use crate::session::{End, Session, Shared};
+use crate::session::{Acknowledged, End, Plain, Shared, turn_away};
 use crate::workers::Workers;
 
 /// Accepts connections and owns their tasks.
@@ -135,27 +136,41 @@ impl Door {
             _ = stop.wait_for(|stop| *stop) => return,
             accepted = handshake => accepted,
         };
-        let Accepted { stream, peer, .. } = match accepted {
+        let Accepted {
+            stream, peer, mode, ..
+        } = match accepted {
             Ok(accepted) => accepted,
             Err(refusal) => return self.refuse(addr, refusal.code(), &refusal),
         };
-        let joined = match self.workers.join(peer.name.as_str()) {
+        let name = peer.name.clone();
+        let joined = match self.workers.join(name.as_str()) {
             Ok(Some(joined)) => joined,
             Ok(None) => {
-                return self.refuse(
-                    addr,
-                    "worker_connections",
-                    &format!("{} has as many as it may", peer.name),
-                );
+                let why = format!("{name} has as many as it may");
+                self.refuse(addr, "worker_connections", &why);
+                if mode == Mode::Acknowledged {
+                    let shared = Arc::clone(&self.shared);
+                    turn_away(stream, shared, Code::Limit, &why).await;
+                }
+                return;
             }
             Err(e) => return self.refuse(addr, "bad_name", &e),
         };
         self.shared.metrics.accepted.inc();
         let worker = Arc::clone(&joined.worker);
-        tracing::info!(worker = worker.name(), fingerprint = %peer.fingerprint, "connected");
-        let end = Session::new(stream, peer, Arc::clone(&worker), Arc::clone(&self.shared))
-            .run()
-            .await;
+        let fingerprint = peer.fingerprint;
+        tracing::info!(worker = worker.name(), %fingerprint, mode = mode_name(mode), "connected");
+        let shared = Arc::clone(&self.shared);
+        let end = match mode {
+            Mode::Acknowledged => {
+                let session = Acknowledged::new(stream, peer, Arc::clone(&worker), shared);
+                session.run().await
+            }
+            _ => {
+                let session = Plain::new(stream, peer, Arc::clone(&worker), shared);
+                session.run().await
+            }
+        };
         self.report(addr, worker.name(), &end);
     }
 
@@ -180,6 +195,8 @@ impl Door {
                 refusal.code()
             }
             End::Stuck { .. } => end.name(),
+            End::Violation(what) => what,
+            End::Declined(_) | End::Void => end.name(),
             End::Broken(error) => return tracing::info!(worker, %error, "connection broken"),
             _ => return tracing::info!(worker, reason = end.name(), "closed"),
         };
@@ -201,8 +218,28 @@ impl Door {
                     "closed: no progress inside a frame"
                 );
             }
+            End::Violation(what) => {
+                tracing::warn!(worker, what, suppressed, "closed: protocol broken");
+            }
+            End::Declined(code) => {
+                tracing::info!(worker, ?code, suppressed, "closed: refused");
+            }
+            End::Void => {
+                tracing::warn!(
+                    worker,
+                    suppressed,
+                    "closed: what it wrote does not stand, it comes again"
+                );
+            }
             End::Clean | End::Broken(_) | End::Idle | End::Stop => {}
         }
+    }
+}
+
+fn mode_name(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Acknowledged => "acknowledged",
+        _ => "plain",
     }
 }
 

@@ -10,6 +10,13 @@ use prometheus_client::metrics::gauge::Gauge;
 use ratelimit::TokenBucket;
 use serde_json::{Value, json};
 
+use crate::metrics::Metrics;
+
+mod streams;
+
+pub(crate) use streams::Stream;
+use streams::Streams;
+
 /// One worker.
 #[derive(Debug)]
 pub(crate) struct Worker {
@@ -21,6 +28,7 @@ pub(crate) struct Worker {
     /// Unix milliseconds of the last batch; 0: none yet.
     last_ms: AtomicI64,
     bucket: Option<Mutex<TokenBucket>>,
+    streams: Streams,
 }
 
 impl Worker {
@@ -34,6 +42,11 @@ impl Worker {
         self.frames.fetch_add(frames as u64, Ordering::Relaxed);
         self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         self.last_ms.store(now_ms, Ordering::Relaxed);
+    }
+
+    /// One of its acknowledged streams, which a connection wants.
+    pub(crate) fn stream(&self, name: &str, metrics: &Metrics) -> Arc<Stream> {
+        self.streams.join(self.name(), name, metrics)
     }
 
     /// How long reading has to pause after so many bytes; zero without a rate.
@@ -81,6 +94,7 @@ impl Workers {
                     bucket: (self.rate > 0).then(|| {
                         Mutex::new(TokenBucket::new(self.rate, self.rate, Instant::now()))
                     }),
+                    streams: Streams::default(),
                 };
                 by_name
                     .entry(name.to_owned())
@@ -114,6 +128,7 @@ impl Workers {
                 "frames": worker.frames.load(Ordering::Relaxed),
                 "bytes": worker.bytes.load(Ordering::Relaxed),
                 "last": last.map(|at| at.to_string()),
+                "streams": worker.streams.status(),
             });
             (name.clone(), value)
         };

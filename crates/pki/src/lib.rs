@@ -37,14 +37,12 @@
 mod authority;
 mod certificate;
 mod client;
-mod crypto;
 mod enrolment;
 mod files;
 mod fingerprint;
 mod gate;
 mod identity;
 mod import;
-mod layout;
 mod loaded;
 mod name;
 mod peer;

@@ -43,7 +43,7 @@ async fn bench(fault: Fault) -> Bench {
     };
     let archive = Archive::open(dir.path(), options).await.unwrap();
     let metrics = Metrics::register(&mut Telemetry::new("test", "0").registry);
-    let (intake, batches) = Intake::new(metrics.queued_bytes.clone());
+    let (intake, batches) = Intake::new(16, metrics.queued_bytes.clone());
     let (feed, inbox) = Feed::new();
     let (stop, stopped) = watch::channel(false);
     let health = Health::new();

@@ -1,13 +1,16 @@
 //! The real listener process, and real TLS clients of it.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+mod acknowledged;
 mod admin;
 mod commands;
 mod crash;
 mod epochs;
 mod full;
 mod limits;
+mod link;
 mod merged;
 mod plain;
+mod sending;
 mod support;
 mod trust;

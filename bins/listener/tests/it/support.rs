@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use delivery::EpochId;
 use pki::{Identity, MasterCheck};
 use serde_json::Value;
 use service::status::Listen;
@@ -17,7 +18,7 @@ use tokio_rustls::client::TlsStream;
 const BINARY: &str = env!("CARGO_BIN_EXE_logferry-listener");
 
 /// The longest that anything is waited for.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Master {
     dir: TempDir,
@@ -191,10 +192,19 @@ impl Master {
     }
 
     pub(crate) async fn try_connect(&self, identity: &Identity) -> std::io::Result<Client> {
+        self.offer(identity, &[]).await
+    }
+
+    /// Connects, offering these protocols.
+    pub(crate) async fn offer(
+        &self,
+        identity: &Identity,
+        alpn: &[&[u8]],
+    ) -> std::io::Result<Client> {
         let config = pki::client_config(
             identity,
             MasterCheck::Names(vec!["logferry-master".to_owned()]),
-            &[],
+            alpn,
         )
         .unwrap();
         let tcp = TcpStream::connect(&self.addr).await?;
@@ -205,21 +215,21 @@ impl Master {
 
     /// Octets of a worker's plain stream in the archive.
     pub(crate) fn archived(&self, worker: &str) -> Vec<u8> {
-        let mut files = Vec::new();
-        for epoch in fs::read_dir(self.data().join(format!("archive/{worker}/syslog")))
-            .into_iter()
-            .flatten()
-            .flatten()
-        {
-            for file in fs::read_dir(epoch.path()).into_iter().flatten().flatten() {
-                files.push(file.path());
-            }
-        }
-        files.sort();
-        files
-            .into_iter()
+        let stream = self.data().join(format!("archive/{worker}/syslog"));
+        let epochs = fs::read_dir(stream).into_iter().flatten().flatten();
+        epochs
+            .flat_map(|epoch| segments(&epoch.path()))
             .flat_map(|path| fs::read(path).unwrap())
             .collect()
+    }
+
+    /// Octets of an epoch in the archive, whatever is between its segments left out.
+    pub(crate) fn stream(&self, worker: &str, stream: &str, epoch: EpochId) -> Vec<u8> {
+        let dir = self
+            .data()
+            .join(format!("archive/{worker}/{stream}/{epoch}"));
+        let files = segments(&dir).into_iter();
+        files.flat_map(|path| fs::read(path).unwrap()).collect()
     }
 
     pub(crate) fn merged_log(&self) -> Vec<u8> {
@@ -261,6 +271,18 @@ impl Drop for Master {
             let _ = child.wait();
         }
     }
+}
+
+/// The segments of an epoch, in order.
+pub(crate) fn segments(epoch: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<_> = fs::read_dir(epoch)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|file| file.path())
+        .collect();
+    files.sort();
+    files
 }
 
 pub(crate) fn count(bytes: &[u8]) -> usize {

@@ -1,0 +1,39 @@
+//! Why a window does not stand yet.
+
+use archive::{AppendError, CommitError, VoidError};
+
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Trouble {
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    #[error(transparent)]
+    Void(#[from] VoidError),
+}
+
+impl Trouble {
+    /// For the metric.
+    pub(super) fn reason(&self) -> &'static str {
+        match self {
+            Trouble::Append(AppendError::Full(_)) => "full",
+            Trouble::Commit(e) if e.is_full() => "full",
+            _ => "failed",
+        }
+    }
+}
+
+/// An error with its sources, on one line.
+pub(super) struct Chain<'a>(pub(super) &'a dyn std::error::Error);
+
+impl std::fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut source = self.0.source();
+        while let Some(error) = source {
+            write!(f, ": {error}")?;
+            source = error.source();
+        }
+        Ok(())
+    }
+}

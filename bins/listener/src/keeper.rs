@@ -73,7 +73,7 @@ impl Keeper {
             stop,
         } = tools;
         report_recovery(&archive, &metrics);
-        feed.standing(archive.standing());
+        feed.standing(&config.data, archive.standing());
         disk.ok();
         let admission = AdmissionLimits {
             connections: config.limits.connections_per_worker,

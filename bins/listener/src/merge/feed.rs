@@ -2,12 +2,15 @@
 //! and what the merger tells back: how far the merged files are.
 
 use std::collections::{HashMap, VecDeque};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use archive::{Committed, EpochId, Form, Handle, StreamKey};
 use bytes::Bytes;
 use rfc5424::Timestamp;
 use tokio::sync::Notify;
+
+use crate::merge::ledger;
 
 /// The owner's end; never waits. Without merged outputs it does nothing.
 #[derive(Debug, Clone, Default)]
@@ -29,6 +32,8 @@ struct State {
     news: Vec<Arc<Source>>,
     /// The head of each stream's ledger, and how often it was seen to change.
     ledgers: HashMap<StreamKey, ([u8; 32], u64)>,
+    /// The length of each stream's ledger when the archive was opened, once it was.
+    opened: Option<HashMap<StreamKey, u64>>,
     merged: HashMap<StreamKey, Merged>,
     /// The owner is gone: what is known now is all there will be.
     over: bool,
@@ -119,10 +124,13 @@ impl Feed {
         (Feed(Some(Arc::clone(&shared))), Inbox(shared))
     }
 
-    /// Tells where the epochs stand at start.
-    pub(crate) fn standing(&self, epochs: impl Iterator<Item = Committed>) {
+    /// Tells where the epochs stand that are not over, when the archive of a data directory was opened and before
+    /// anything was appended.
+    pub(crate) fn standing(&self, data: &Path, epochs: impl Iterator<Item = Committed>) {
         let Some(shared) = &self.0 else { return };
+        let opened = ledger::lengths(data);
         let mut state = shared.state();
+        state.opened = Some(opened);
         for epoch in epochs {
             let source = state.told(&epoch);
             if let Some(told) = state.epochs.get_mut(&source) {
@@ -270,15 +278,22 @@ impl Inbox {
         Mail { news, piece }
     }
 
-    /// Makes everything news again, for a merger that starts anew.
-    pub(crate) fn again(&self) {
+    /// Makes everything news again, for a merger that starts anew; gives each stream that had a ledger when the archive
+    /// was opened, with its length. `None` when that is still to come.
+    pub(crate) fn again(&self) -> Option<HashMap<StreamKey, u64>> {
         let mut state = self.0.state();
-        let State { epochs, news, .. } = &mut *state;
+        let State {
+            epochs,
+            news,
+            opened,
+            ..
+        } = &mut *state;
         for (source, told) in epochs {
             if !std::mem::replace(&mut told.is_news, true) {
                 news.push(Arc::clone(source));
             }
         }
+        opened.clone()
     }
 
     /// Puts a piece back that has to wait for what comes before it.

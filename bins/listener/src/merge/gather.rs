@@ -122,7 +122,7 @@ impl Merger {
         piece
     }
 
-    fn stream(&mut self, key: &StreamKey) -> &mut Stream {
+    pub(super) fn stream(&mut self, key: &StreamKey) -> &mut Stream {
         self.streams
             .entry(key.clone())
             .or_insert_with(|| Stream::new(key.clone(), crate::merge::places::Stored::default()))
@@ -197,9 +197,9 @@ impl Merger {
         };
         let mut back = match opened {
             Ok(back) => back,
+            // No segment of it was written yet, or all were removed.
             Err(ReadError::Io(e)) if e.kind() == std::io::ErrorKind::NotFound => {
-                self.gone(key, at, from, end);
-                return Ok(());
+                return self.missing(key, at, from);
             }
             Err(e) => return Err(e).with_context(|| format!("read {key} back")),
         };
@@ -218,7 +218,7 @@ impl Merger {
         let taken = self.render(&source, at, &bytes, is_ended, now());
         match stopped {
             Stopped::Gap(to) => self.skip(key, at, to),
-            Stopped::Missing => self.gone(key, at, read, end),
+            Stopped::Missing => self.missing(key, at, read)?,
             Stopped::Enough | Stopped::End if source.form == Form::Frames && taken == 0 => {
                 tracing::error!(stream = %key, offset = from, to = end, "archived bytes are no frames, not merged");
                 self.skip(key, at, end);
@@ -273,9 +273,28 @@ impl Merger {
         self.batch.moved = true;
     }
 
-    fn gone(&mut self, key: &StreamKey, at: usize, from: u64, to: u64) {
-        tracing::error!(stream = %key, offset = from, to, "archived bytes are gone, not merged");
-        self.skip(key, at, to);
+    /// Passes over what no segment holds from an offset on: the end of an epoch that is over, or a gap at the end of one
+    /// that is not.
+    fn missing(&mut self, key: &StreamKey, at: usize, from: u64) -> anyhow::Result<()> {
+        let stream = self.stream(key);
+        if stream.epoch(at).is_over() {
+            stream.epoch(at).finish();
+            self.batch.moved = true;
+            return Ok(());
+        }
+        if !stream.is_whole() {
+            // It may tell of the gap.
+            return self.step(key, Next::Ledger);
+        }
+        let (end, is_gap) = (
+            stream.epoch(at).end(),
+            stream.epoch(at).has_gap_behind(from),
+        );
+        if !is_gap {
+            tracing::error!(stream = %key, offset = from, to = end, "archived bytes are gone, not merged");
+        }
+        self.skip(key, at, end);
+        Ok(())
     }
 }
 

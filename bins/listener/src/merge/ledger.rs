@@ -1,9 +1,10 @@
 //! What a stream's ledger says of its epochs: in which order they were opened, and which of them are over.
 
-use std::fs::File;
+use std::collections::HashMap;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use archive::{EpochId, StreamKey};
 use serde::Deserialize;
@@ -15,8 +16,36 @@ pub(super) enum Fact {
     Opened { epoch: EpochId, base: u64 },
     /// The epoch's file was renamed or truncated, and its successor is being read; it may go on all the same.
     Rolled { epoch: EpochId, end: u64 },
+    /// Bytes that will never come, up to `end`.
+    Gap { epoch: EpochId, end: u64 },
     /// Nothing will be appended to the epoch again.
-    Sealed { epoch: EpochId, end: u64 },
+    Sealed { epoch: EpochId },
+}
+
+/// The streams that have a ledger, and how long it is. What can't be read is as if it were not there: it is seen again
+/// when the stream is told of.
+pub(super) fn lengths(data: &Path) -> HashMap<StreamKey, u64> {
+    let mut lengths = HashMap::new();
+    let names = |dir: &Path| {
+        let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+        entries.filter_map(|entry| entry.file_name().into_string().ok())
+    };
+    let archive = data.join("archive");
+    for worker in names(&archive) {
+        for stream in names(&archive.join(&worker)) {
+            if let Ok(key) = StreamKey::new(&worker, &stream)
+                && let Ok(found) = fs::metadata(path(data, &key))
+            {
+                lengths.insert(key, found.len());
+            }
+        }
+    }
+    lengths
+}
+
+fn path(data: &Path, key: &StreamKey) -> PathBuf {
+    let stream = data.join("archive").join(key.worker()).join(key.stream());
+    stream.join("ledger.jsonl")
 }
 
 /// A part of a ledger.
@@ -35,11 +64,7 @@ pub(super) struct Page {
 /// # Errors
 /// Any failure to open, sync or read; a ledger that is not there is empty.
 pub(super) fn read(data: &Path, key: &StreamKey, from: u64) -> io::Result<Page> {
-    let path = data
-        .join("archive")
-        .join(key.worker())
-        .join(key.stream())
-        .join("ledger.jsonl");
+    let path = path(data, key);
     let file = match File::open(&path) {
         Ok(file) => file,
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
@@ -98,20 +123,26 @@ struct Line<'a> {
     kind: &'a str,
     epoch: Option<&'a str>,
     base: Option<u64>,
-    end: Option<u64>,
+    len: Option<u64>,
 }
 
 fn fact(line: &[u8]) -> Option<Fact> {
     let line: Line<'_> = serde_json::from_slice(line).ok()?;
     let epoch = EpochId::parse(line.epoch?).ok()?;
-    let end = line.end.or(line.base);
     match line.kind {
         "epoch" => Some(Fact::Opened {
             epoch,
             base: line.base.unwrap_or(0),
         }),
-        "rolled" => Some(Fact::Rolled { epoch, end: end? }),
-        "sealed" => Some(Fact::Sealed { epoch, end: end? }),
+        "rolled" => Some(Fact::Rolled {
+            epoch,
+            end: line.base?,
+        }),
+        "gap" => Some(Fact::Gap {
+            epoch,
+            end: line.base?.checked_add(line.len?)?,
+        }),
+        "sealed" => Some(Fact::Sealed { epoch }),
         _ => None,
     }
 }

@@ -1,7 +1,7 @@
 //! The merger: takes committed bytes in order, renders them, and appends them with its place in each stream.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -124,15 +124,11 @@ impl Merger {
             tracing::info!(?what, "merged output finished after a crash");
         }
         // After the recovery, which may have moved them.
-        let mut stored = places::stored(appender.store()).await?;
-        for key in archived(&config.data).context("list the archive's streams")? {
-            stored.entry(key).or_default();
-        }
-        let streams = stored
+        let streams = places::stored(appender.store())
+            .await?
             .into_iter()
             .map(|(key, stored)| (key.clone(), Stream::new(key, stored)))
             .collect();
-        inbox.again();
         Ok(Merger {
             data: config.data.clone(),
             batch: Batch::new(&outputs),
@@ -151,6 +147,9 @@ impl Merger {
     /// Works until the archive's owner is done and everything is merged, or a stop has lasted long enough.
     async fn run(mut self) -> anyhow::Result<()> {
         let mut give_up = None;
+        if !self.begin().await {
+            return Ok(());
+        }
         loop {
             self.pulse.beat();
             let over = self.inbox.is_over();
@@ -181,6 +180,24 @@ impl Merger {
             self.publish();
         }
         self.flush().await
+    }
+
+    /// Waits until the archive is open and it is known which epochs are not over; `false` when that will not come.
+    async fn begin(&mut self) -> bool {
+        loop {
+            if let Some(opened) = self.inbox.again() {
+                for (key, ledger) in opened {
+                    self.stream(&key).opened(ledger);
+                }
+                return true;
+            }
+            if *self.stop.borrow() || self.inbox.is_over() {
+                return false;
+            }
+            self.pulse.beat();
+            // Late or not, the next round looks for itself.
+            let _ = tokio::time::timeout(self.pulse.period(), self.inbox.wait()).await;
+        }
     }
 
     async fn flush(&mut self) -> anyhow::Result<()> {
@@ -261,23 +278,6 @@ impl Merger {
             .merged_lag_bytes
             .set(i64::try_from(lag).unwrap_or(i64::MAX));
     }
-}
-
-/// The streams that the archive has a directory of.
-fn archived(data: &Path) -> std::io::Result<Vec<StreamKey>> {
-    let mut keys = Vec::new();
-    for worker in std::fs::read_dir(data.join("archive"))? {
-        let worker = worker?;
-        if !worker.file_type()?.is_dir() {
-            continue;
-        }
-        for stream in std::fs::read_dir(worker.path())? {
-            let (worker, stream) = (worker.file_name(), stream?.file_name());
-            let names = worker.to_str().zip(stream.to_str());
-            keys.extend(names.and_then(|(worker, stream)| StreamKey::new(worker, stream).ok()));
-        }
-    }
-    Ok(keys)
 }
 
 pub(super) fn now() -> Timestamp {

@@ -7,8 +7,8 @@ use archive::{EpochId, StreamKey};
 use offsets::{Change, Store};
 use serde::{Deserialize, Serialize};
 
-/// A place in an epoch, as it is stored under `merged/WORKER/STREAM/EPOCH`. Forgotten when the epoch is sealed and
-/// merged to its end; the stream's place in its ledger says then that it was.
+/// A place in an epoch, as it is stored under `merged/WORKER/STREAM/EPOCH`. Forgotten when the epoch is over and merged
+/// to its end; the stream's place in its ledger says then that it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(super) struct Place {
     /// Everything below is in the files.
@@ -23,9 +23,6 @@ pub(super) struct Place {
     /// Where it was last rolled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) rolled: Option<u64>,
-    /// Where it was sealed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) sealed: Option<u64>,
 }
 
 /// What is stored of a stream.

@@ -1,7 +1,6 @@
 //! One stream on its way into the merged files: its epochs in order, how far each is, and what comes next. Knows no
 //! files; pure bookkeeping.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use archive::{EpochId, Form, PLAIN_STREAM, StreamKey};
@@ -15,6 +14,8 @@ use crate::merge::places::{self, Place, Stored};
 #[derive(Debug)]
 pub(super) struct Stream {
     key: StreamKey,
+    /// The length of its ledger when the archive was opened: an epoch that is older, and that nobody tells of, is over.
+    opened: u64,
     /// Octets of its ledger that were taken.
     ledger: u64,
     ledger_moved: bool,
@@ -23,10 +24,8 @@ pub(super) struct Stream {
     /// Whether the ledger was read to its end, as of the last change told.
     whole: bool,
     turn: u64,
-    /// In the order in which they were opened; those that are sealed and merged are not kept.
+    /// In the order in which they were opened; those that are over and merged are not kept.
     epochs: Vec<Epoch>,
-    /// The last ones that were dropped: the ledger may tell an opening twice, one right behind the other.
-    dropped: VecDeque<EpochId>,
 }
 
 /// An epoch that is not over, or not merged to its end.
@@ -36,8 +35,14 @@ pub(super) struct Epoch {
     pub(super) place: Place,
     /// There is no LF between the place and here.
     pub(super) seen: u64,
-    /// The committed end, once it is known.
+    /// The committed end, once its owner told.
     end: Option<u64>,
+    /// Where the last gap ends that the ledger told of.
+    gap: u64,
+    /// Nothing will be appended to it.
+    sealed: bool,
+    /// It is over, and everything that is held of it is merged.
+    finished: bool,
     /// Its base is what the first window said, until the ledger says it.
     is_guess: bool,
     moved: bool,
@@ -54,25 +59,39 @@ pub(super) enum Next {
 }
 
 impl Epoch {
-    /// The committed end, as far as it is known.
+    /// The committed end; of an epoch that is over, which is read as far as it goes, the greatest.
     pub(super) fn end(&self) -> u64 {
-        self.end.unwrap_or(self.place.at)
+        self.end.unwrap_or(u64::MAX)
+    }
+
+    /// Whether the ledger told of a gap that ends behind this offset.
+    pub(super) fn has_gap_behind(&self, offset: u64) -> bool {
+        self.gap > offset
+    }
+
+    /// Whether it is over, and how far it goes is for its segments to say.
+    pub(super) fn is_over(&self) -> bool {
+        self.end.is_none()
     }
 
     /// Whether a line that is not complete at the committed end will stay so.
     pub(super) fn is_ended(&self) -> bool {
-        let ended = self.place.sealed.max(self.place.rolled);
-        ended.is_some_and(|ended| ended >= self.end())
+        let is_rolled = self.place.rolled.is_some_and(|at| at >= self.end());
+        self.is_over() || self.sealed || is_rolled
     }
 
     fn has_work(&self) -> bool {
-        self.end() > self.seen || (self.is_ended() && self.end() > self.place.at)
+        !self.finished
+            && (self.end() > self.seen || (self.is_ended() && self.end() > self.place.at))
     }
 
     fn is_done(&self) -> bool {
-        self.place
-            .sealed
-            .is_some_and(|end| self.place.at >= end.max(self.end()))
+        self.finished || (self.sealed && self.place.at >= self.end())
+    }
+
+    /// Everything that is held of an epoch that is over is merged.
+    pub(super) fn finish(&mut self) {
+        self.finished = true;
     }
 
     /// Everything below `at` is in the files; `line` is where the line starts that is being cut there.
@@ -95,13 +114,13 @@ impl Stream {
     pub(super) fn new(key: StreamKey, stored: Stored) -> Stream {
         let mut stream = Stream {
             key,
+            opened: 0,
             ledger: stored.ledger,
             ledger_moved: false,
             is_news: true,
             whole: false,
             turn: 0,
             epochs: Vec::new(),
-            dropped: VecDeque::new(),
         };
         for (epoch, place) in stored.places {
             stream.insert(epoch, place, false);
@@ -122,8 +141,10 @@ impl Stream {
             source: Arc::new(Source { key, epoch, form }),
             place,
             seen: place.at,
-            // Of one that is sealed the owner may tell nothing any more.
-            end: place.sealed,
+            end: None,
+            gap: 0,
+            sealed: false,
+            finished: false,
             is_guess: false,
             moved,
         });
@@ -148,6 +169,11 @@ impl Stream {
     /// Its position, of an epoch that was told of.
     pub(super) fn find(&self, source: &Source) -> Option<usize> {
         self.position(source.epoch)
+    }
+
+    /// Takes down how long the ledger was when the archive was opened.
+    pub(super) fn opened(&mut self, ledger: u64) {
+        self.opened = ledger;
     }
 
     /// Takes down where an epoch stands.
@@ -181,6 +207,11 @@ impl Stream {
         }
     }
 
+    /// Whether the ledger was read as far as it is known to go.
+    pub(super) fn is_whole(&self) -> bool {
+        self.whole
+    }
+
     /// Where the ledger is read on.
     pub(super) fn ledger(&self) -> u64 {
         self.ledger
@@ -201,7 +232,8 @@ impl Stream {
     fn fact(&mut self, position: u64, fact: Fact) {
         let (Fact::Opened { epoch: id, .. }
         | Fact::Rolled { epoch: id, .. }
-        | Fact::Sealed { epoch: id, .. }) = fact;
+        | Fact::Gap { epoch: id, .. }
+        | Fact::Sealed { epoch: id }) = fact;
         let at = self.position(id);
         match (fact, at) {
             (Fact::Opened { base, .. }, Some(at)) => {
@@ -215,23 +247,18 @@ impl Stream {
                 });
             }
             (Fact::Opened { base, .. }, None) => {
-                if !self.dropped.contains(&id) {
-                    let place = Place {
-                        at: base,
-                        order: Some(position),
-                        ..Place::default()
-                    };
-                    self.insert(id, place, true);
-                }
+                let place = Place {
+                    at: base,
+                    order: Some(position),
+                    ..Place::default()
+                };
+                self.insert(id, place, true);
             }
             (Fact::Rolled { end, .. }, Some(at)) => {
                 self.epochs[at].set(|place| place.rolled = Some(end));
             }
-            (Fact::Sealed { end, .. }, Some(at)) => {
-                let epoch = &mut self.epochs[at];
-                epoch.set(|place| place.sealed = Some(end));
-                epoch.end = Some(end.max(epoch.end.unwrap_or(0)));
-            }
+            (Fact::Gap { end, .. }, Some(at)) => self.epochs[at].gap = end,
+            (Fact::Sealed { .. }, Some(at)) => self.epochs[at].sealed = true,
             // Merged before, and dropped.
             (_, None) => {}
         }
@@ -245,11 +272,12 @@ impl Stream {
     /// The same for the epochs before one.
     pub(super) fn next_below(&self, below: usize) -> Next {
         for (at, epoch) in self.epochs[..below].iter().enumerate() {
-            let unknown = epoch.end.is_none() || epoch.place.order.is_none();
-            if unknown && !self.whole {
+            let Some(order) = epoch.place.order.or(self.whole.then_some(0)) else {
                 return Next::Ledger;
-            }
-            if epoch.has_work() {
+            };
+            // One that is newer than the archive's opening will be told of, if it ever stands.
+            let is_known = !epoch.is_over() || order < self.opened;
+            if is_known && epoch.has_work() {
                 return Next::Epoch(at);
             }
         }
@@ -260,11 +288,10 @@ impl Stream {
         }
     }
 
-    /// Octets that are committed and not in the files.
+    /// Octets that are known to be committed and not in the files.
     pub(super) fn lag(&self) -> u64 {
-        self.epochs
-            .iter()
-            .map(|epoch| epoch.end().saturating_sub(epoch.place.at))
+        let told = self.epochs.iter().filter(|epoch| !epoch.is_over());
+        told.map(|epoch| epoch.end().saturating_sub(epoch.place.at))
             .sum()
     }
 
@@ -278,26 +305,25 @@ impl Stream {
         if std::mem::take(&mut self.ledger_moved) {
             changes.push(places::ledger(&self.key, self.ledger));
         }
+        let settled = if self.whole {
+            u64::MAX
+        } else {
+            self.ledger.saturating_sub(SETTLED)
+        };
+        let is_dropped =
+            |epoch: &Epoch| epoch.is_done() && epoch.place.order.unwrap_or(0) < settled;
         for epoch in &mut self.epochs {
-            if std::mem::take(&mut epoch.moved) | epoch.is_done() {
+            let is_dropped = is_dropped(epoch);
+            if std::mem::take(&mut epoch.moved) | is_dropped {
                 self.is_news = true;
-                let place = (!epoch.is_done()).then_some(epoch.place);
+                let place = (!is_dropped).then_some(epoch.place);
                 changes.push(places::epoch(&self.key, epoch.source.epoch, place)?);
             }
         }
-        let (key, recent) = (&self.key, &mut self.dropped);
-        self.epochs.retain(|epoch| {
-            let is_done = epoch.is_done();
-            if is_done {
-                tracing::debug!(stream = %key, epoch = %epoch.source.epoch, "epoch is merged to its end");
-                dropped.push(Arc::clone(&epoch.source));
-                if recent.len() == DROPPED {
-                    recent.pop_front();
-                }
-                recent.push_back(epoch.source.epoch);
-            }
-            !is_done
-        });
+        for epoch in self.epochs.extract_if(.., |epoch| is_dropped(epoch)) {
+            tracing::debug!(stream = %self.key, epoch = %epoch.source.epoch, "epoch is merged to its end");
+            dropped.push(epoch.source);
+        }
         Ok(())
     }
 
@@ -313,8 +339,9 @@ impl Stream {
     }
 }
 
-/// How many dropped epochs are remembered: far more than one commit window opens.
-const DROPPED: usize = 64;
+/// An epoch is dropped when the ledger was read so many octets beyond its opening, or to its end: after a void window
+/// the ledger tells an opening twice, with no more between than the rest of that window.
+const SETTLED: u64 = 512 << 10;
 
 #[cfg(test)]
 mod tests;

@@ -48,7 +48,7 @@ fn takes_what_it_knows_and_passes_over_the_rest() {
     let at = (opened.len() + others.len()) as u64;
     let facts = [
         (0, Fact::Opened { epoch, base: 7 }),
-        (at, Fact::Sealed { epoch, end: 90 }),
+        (at, Fact::Sealed { epoch }),
     ];
     assert_eq!(page.facts, facts);
     assert_eq!((page.to, page.whole), (at + sealed.len() as u64, true));

@@ -1,5 +1,6 @@
 //! The commands that work on a data directory: they may run while the listener serves it.
 
+mod audit;
 mod failure;
 
 use std::path::Path;
@@ -10,6 +11,7 @@ use serde::Serialize;
 use service::Failure;
 use service::out::Out;
 
+pub(crate) use self::audit::{gaps, verify};
 use self::failure::explain;
 use crate::args::{EnrollArgs, ImportArgs, InitArgs, RevokeArgs, WorkersArgs};
 

@@ -36,10 +36,10 @@ pub(crate) enum Command {
     Import(ImportArgs),
     /// Make an invitation by which a worker enrols itself
     Invite(InviteArgs),
-    /// List the gaps
-    Gaps(DamageArgs),
-    /// Check the archive against its ledger
-    Verify(VerifyArgs),
+    /// List the gaps: what is missing of workers' files, and why
+    Gaps(AuditArgs),
+    /// Check segments and ledgers of the archive against each other
+    Verify(AuditArgs),
 }
 
 /// `init`.
@@ -120,26 +120,19 @@ pub(crate) struct InviteArgs {
     pub(crate) ttl: String,
 }
 
-/// `gaps`.
+/// `gaps` and `verify`.
 #[derive(Debug, clap::Args)]
-pub(crate) struct DamageArgs {
-    /// Data directory of the listener
+pub(crate) struct AuditArgs {
+    /// Data directory of the listener, which may be running
     #[arg(long, value_name = "DIR")]
     pub(crate) data: PathBuf,
-    /// Print one JSON object a line
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// `verify`.
-#[derive(Debug, clap::Args)]
-pub(crate) struct VerifyArgs {
-    #[command(flatten)]
-    pub(crate) common: DamageArgs,
     /// Only this worker
     #[arg(long)]
     pub(crate) worker: Option<String>,
-    /// Only this stream
+    /// Only streams of this name
     #[arg(long)]
     pub(crate) stream: Option<String>,
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub(crate) json: bool,
 }

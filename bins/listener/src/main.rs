@@ -26,7 +26,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Revoke(args) => admin::revoke(&args),
         Command::Import(args) => admin::import(&args),
         Command::Invite(_) => Err(Failure::not_built("invite")),
-        Command::Gaps(_) => Err(Failure::not_built("gaps")),
-        Command::Verify(_) => Err(Failure::not_built("verify")),
+        Command::Gaps(args) => admin::gaps(&args),
+        Command::Verify(args) => admin::verify(&args),
     }
 }

@@ -145,3 +145,21 @@ async fn decnet_environment_beats_the_file() {
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains(&port));
 }
+
+#[test]
+fn gaps_and_verify_refuse_what_can_never_be() {
+    let master = Master::init();
+    let data = master.data();
+    let data = data.to_string_lossy();
+    let nowhere = master.path("nowhere");
+    for command in ["gaps", "verify"] {
+        let output = listener(&[command, "--data", &data, "--worker", "../etc"]);
+        assert_eq!(output.status.code(), Some(2));
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains("../etc"), "{said}");
+        let output = listener(&[command, "--data", &nowhere.to_string_lossy()]);
+        assert_eq!(output.status.code(), Some(78));
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains("nowhere") && said.contains("init"), "{said}");
+    }
+}

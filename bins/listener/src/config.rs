@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use archive::ArchiveId;
+use archive::{ArchiveId, Retention};
 use pki::Trust;
 use serde::Deserialize;
 use service::config::{ByteSize, Environment, Problem, Problems, Source, Span};
@@ -40,8 +40,10 @@ pub struct Config {
     pub limits: Limits,
     /// Where metrics, health and status are served.
     pub status: status::Listen,
-    /// Keys that are understood and not acted upon yet.
-    pub not_built: Vec<&'static str>,
+    /// How long closed segments are kept.
+    pub retention: Retention,
+    /// Whether closed segments are compressed.
+    pub compress: bool,
 }
 
 /// What one peer, and all together, may take.
@@ -240,13 +242,11 @@ impl Config {
             Duration::from_secs(10 * 366 * 86400),
         );
         merged(&raw.merged, source, &mut problems);
-        let mut not_built = Vec::new();
-        if raw.retention.max_age.is_some() || raw.retention.max_bytes.is_some() {
-            not_built.push("retention");
+        let retention = Between {
+            source,
+            problems: &mut problems,
         }
-        if raw.segment.compress {
-            not_built.push("segment.compress");
-        }
+        .retention(&raw.retention);
         let config = Config {
             host: place.0,
             port: place.1,
@@ -259,10 +259,11 @@ impl Config {
             merged_json: raw.merged.json,
             segment_bytes,
             segment_age: age,
+            retention,
+            compress: raw.segment.compress,
             limits,
             status: raw.status.listen(&raw.data),
             data: raw.data,
-            not_built,
         };
         problems.none_or(config)
     }
@@ -326,6 +327,21 @@ impl Between<'_> {
                 1 << 40,
             ),
         )
+    }
+
+    fn retention(mut self, raw: &RawRetention) -> Retention {
+        let (least, most) = (
+            Duration::from_secs(1),
+            Duration::from_secs(100 * 366 * 86400),
+        );
+        Retention {
+            max_age: raw
+                .max_age
+                .map(|age| self.time("retention.max_age", age, least, most)),
+            max_bytes: raw
+                .max_bytes
+                .map(|bytes| self.size("retention.max_bytes", bytes.0, 1 << 20, u64::MAX)),
+        }
     }
 
     fn limits(mut self, raw: &RawLimits) -> Limits {

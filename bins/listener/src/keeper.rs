@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::intake::{Batch, Item, Said};
 use crate::merge::Feed;
 use crate::metrics::{Metrics, count};
+use crate::upkeep::Upkeep;
 
 mod answers;
 mod links;
@@ -30,6 +31,7 @@ pub(crate) struct Keeper {
     archive: Archive,
     items: mpsc::Receiver<Item>,
     feed: Feed,
+    upkeep: Upkeep,
     metrics: Metrics,
     disk: Component,
     pulse: Pulse,
@@ -52,6 +54,7 @@ pub(crate) struct Keeper {
 /// What the keeper is given besides archive and queue.
 pub(crate) struct Tools {
     pub(crate) feed: Feed,
+    pub(crate) upkeep: Upkeep,
     pub(crate) metrics: Metrics,
     pub(crate) disk: Component,
     pub(crate) pulse: Pulse,
@@ -67,6 +70,7 @@ impl Keeper {
     ) -> Keeper {
         let Tools {
             feed,
+            upkeep,
             metrics,
             disk,
             pulse,
@@ -83,6 +87,7 @@ impl Keeper {
             archive,
             items,
             feed,
+            upkeep,
             metrics,
             disk,
             pulse,
@@ -106,8 +111,13 @@ impl Keeper {
         let mut tidied = Instant::now();
         loop {
             self.pulse.beat();
+            let upkeep = self.upkeep.due().filter(|_| self.window.is_empty());
             let item = tokio::select! {
                 item = self.items.recv() => item,
+                () = until(upkeep) => {
+                    self.upkeep.turn(&mut self.archive).await;
+                    continue;
+                }
                 _ = idle.tick() => {
                     if tidied.elapsed() >= TIDY {
                         tidied = Instant::now();
@@ -230,6 +240,14 @@ impl Keeper {
         // What fails here voids the window, and the next settle finds out.
         self.window.void |= self.archive.close_aged().is_err();
         self.settle().await;
+    }
+}
+
+/// Waits for a moment; for ever without one.
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment.into()).await,
+        None => std::future::pending().await,
     }
 }
 

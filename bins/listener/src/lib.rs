@@ -16,6 +16,7 @@ mod metrics;
 mod run;
 mod server;
 mod session;
+mod upkeep;
 mod workers;
 
 use std::path::Path;

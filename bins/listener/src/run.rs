@@ -23,6 +23,7 @@ use crate::merge::{self, Feed, Outputs};
 use crate::metrics::Metrics;
 use crate::server::Server;
 use crate::session::{LARGE_KIB, Shared};
+use crate::upkeep::{self, Upkeep};
 use crate::workers::Workers;
 
 /// Looks at what the configuration names, without changing or binding anything.
@@ -82,14 +83,12 @@ pub(crate) async fn run(
     stop: impl Future<Output = ()>,
 ) -> Result<(), Failure> {
     raise_file_limit();
-    for key in &config.not_built {
-        tracing::warn!(key, "understood, but not built yet: it has no effect");
-    }
     if config.trust == Trust::Ca {
         tracing::warn!("trust = \"ca\": every certificate of the CA is served, enrolled or not");
     }
     let mut telemetry = Telemetry::new("listener", env!("CARGO_PKG_VERSION"));
     let metrics = Metrics::register(&mut telemetry.registry);
+    let upkeep_metrics = upkeep::Metrics::register(&mut telemetry.registry);
     let health = telemetry.health();
     let status = status::Server::bind(&config.status)?;
     let listener = TcpListener::bind((config.host.as_str(), config.port))
@@ -123,6 +122,12 @@ pub(crate) async fn run(
     };
     let tools = Tools {
         feed: feed.clone(),
+        upkeep: Upkeep::new(
+            &config,
+            feed.clone(),
+            upkeep_metrics,
+            health.component("retention"),
+        ),
         metrics: metrics.clone(),
         disk: health.component("archive"),
         pulse: health.pulse("archive"),

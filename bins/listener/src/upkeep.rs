@@ -132,7 +132,8 @@ impl Upkeep {
                 if !was_paused {
                     tracing::error!(why, "nothing is removed by age");
                 }
-                self.health.failed(format!("nothing is removed by age: {why}"));
+                self.health
+                    .failed(format!("nothing is removed by age: {why}"));
             }
             None => self.health.ok(),
         }
@@ -163,7 +164,10 @@ impl Upkeep {
     fn failed(&self, what: &str, error: CommitError) -> Duration {
         self.metrics.failures.inc();
         let error = anyhow::Error::new(error);
-        tracing::error!(error = format!("{error:#}"), "{what} failed, it is tried again");
+        tracing::error!(
+            error = format!("{error:#}"),
+            "{what} failed, it is tried again"
+        );
         ROUND
     }
 }

@@ -28,6 +28,10 @@ fn an_empty_file_gives_the_defaults() {
     );
     assert_eq!((config.merged_log, config.merged_json), (None, None));
     assert_eq!(
+        (config.retention, config.compress),
+        (Retention::default(), false)
+    );
+    assert_eq!(
         (config.limits.connections, config.limits.handshake.as_secs()),
         (1024, 10)
     );
@@ -63,12 +67,75 @@ fn the_sample_of_the_documentation_is_understood() {
     );
     let config = config.unwrap();
     assert_eq!(config.siblings.len(), 1);
-    assert_eq!(config.not_built, ["retention", "segment.compress"]);
+    assert!(config.compress);
+    let retention = Retention {
+        max_age: Some(Duration::from_secs(30 * 86400)),
+        max_bytes: Some(10 << 30),
+    };
+    assert_eq!(config.retention, retention);
     assert_eq!(
         config.merged_json.unwrap(),
         Path::new("/var/log/logferry/master.json")
     );
     assert_eq!(config.limits.rate, 1 << 20);
+}
+
+#[test]
+fn the_installed_samples_are_fine_also_with_everything_in_them_uncommented() {
+    for sample in ["etc/logferry/listener.toml", "decnet/listener.toml"] {
+        let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy");
+        let text = std::fs::read_to_string(deploy.join(sample)).unwrap();
+        for text in [uncommented(&text), text] {
+            check(&text, &nothing()).unwrap_or_else(|e| panic!("{sample}: {e}"));
+        }
+    }
+}
+
+#[test]
+fn the_sample_names_every_key() {
+    let text = uncommented(include_str!(
+        "../../../../deploy/etc/logferry/listener.toml"
+    ));
+    let keys: Vec<_> = text.lines().filter_map(key).collect();
+    for name in [
+        "listen",
+        "data",
+        "trust",
+        "siblings",
+        "max_frame",
+        "commit",
+        "log",
+        "json",
+        "max_age",
+        "max_bytes",
+        "compress",
+        "connections",
+        "connections_per_worker",
+        "handshakes",
+        "handshake",
+        "frame",
+        "idle",
+        "drain",
+        "rate",
+    ] {
+        assert!(keys.contains(&name), "{name}");
+    }
+}
+
+/// A sample with its commented keys and tables in force.
+fn uncommented(text: &str) -> String {
+    let lines = text.lines().map(|line| match line.strip_prefix("# ") {
+        Some(rest) if key(rest).is_some() || rest.starts_with('[') => rest,
+        _ => line,
+    });
+    lines.flat_map(|line| [line, "\n"]).collect()
+}
+
+/// The key of a line that sets one.
+fn key(line: &str) -> Option<&str> {
+    let key = line.split_once('=')?.0.trim();
+    let is_key = |c: char| c.is_ascii_lowercase() || c == '_';
+    (!key.is_empty() && key.chars().all(is_key)).then_some(key)
 }
 
 #[test]
@@ -94,6 +161,9 @@ commit = { max_delay = "1h", max_bytes = 1 }
 [merged]
 log = "/a"
 json = "/a"
+[retention]
+max_age = 0
+max_bytes = "1KiB"
 [limits]
 connections = 0
 frame = 0
@@ -112,8 +182,10 @@ frame = 0
         (5, "commit.max_bytes"),
         (5, "commit.max_delay"),
         (8, "merged.json"),
-        (10, "limits.connections"),
-        (11, "limits.frame"),
+        (10, "retention.max_age"),
+        (11, "retention.max_bytes"),
+        (13, "limits.connections"),
+        (14, "limits.frame"),
     ];
     assert_eq!(found, expected, "{problems}");
 }

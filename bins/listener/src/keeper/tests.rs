@@ -13,6 +13,7 @@ use service::{Health, Telemetry};
 use super::*;
 use crate::intake::Intake;
 use crate::merge::Inbox;
+use crate::upkeep;
 use crate::workers::Workers;
 
 /// A keeper of a new archive, and everything around it.
@@ -47,7 +48,9 @@ async fn bench(fault: Fault) -> Bench {
     let (feed, inbox) = Feed::new();
     let (stop, stopped) = watch::channel(false);
     let health = Health::new();
+    let upkeep = upkeep::Metrics::register(&mut Telemetry::new("test", "0").registry);
     let tools = Tools {
+        upkeep: Upkeep::new(&config, feed.clone(), upkeep, health.component("retention")),
         feed,
         metrics: metrics.clone(),
         disk: health.component("archive"),

@@ -183,7 +183,6 @@ impl Feed {
     }
 
     /// The lowest offset of an epoch that the merged files still need; `None` when they need nothing of it.
-    #[expect(dead_code, reason = "retention asks, and is not wired yet")]
     pub(crate) fn needed(&self, key: &StreamKey, epoch: EpochId) -> Option<u64> {
         let state = self.0.as_ref()?.state();
         let Some(merged) = state.merged.get(key) else {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
 
 /// Measures the delivery path against a bare TLS copy and against other programs.
@@ -50,8 +51,8 @@ pub struct Bench {
     /// Rounds; in each everyone has one turn
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=50))]
     pub rounds: u32,
-    /// Only these, separated by commas: logferry, copy, rsyslog, rsyslog-disk, syslog-ng, syslog-ng-disk, latency
-    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    /// Only these, separated by commas
+    #[arg(long, value_delimiter = ',', value_name = "NAMES", value_parser = PossibleValuesParser::new(NAMES))]
     pub only: Vec<String>,
     /// Lines a second while the latency is measured
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
@@ -69,3 +70,15 @@ pub struct Bench {
     #[arg(long, value_name = "DIR", default_value = "target/syslog-ng")]
     pub syslog_ng: PathBuf,
 }
+
+/// What there is to measure: ways for the lines, in the order of the first round, and the latency of ours.
+pub(crate) const NAMES: [&str; 7] = [
+    "logferry",
+    "copy",
+    "rsyslog",
+    "rsyslog-disk",
+    "syslog-ng",
+    "syslog-ng-disk",
+    LATENCY,
+];
+pub(crate) const LATENCY: &str = "latency";

@@ -223,7 +223,7 @@ fn load(dir: &Path) -> anyhow::Result<Loaded> {
     Ok((roots, chain, key))
 }
 
-/// Octets of one read or write. Larger ones were not faster.
+/// Octets of one read or write.
 const CHUNK: usize = 256 << 10;
 /// The listener's commit window.
 const WINDOW_BYTES: u64 = 4 << 20;

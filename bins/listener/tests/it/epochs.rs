@@ -1,4 +1,5 @@
-//! Merged outputs of `.log` epochs that stand in the archive: caught up with, through kill -9 of the real process.
+//! Merged outputs of `.log` epochs, through kill -9 of the real process: of what stands in the archive and is caught
+//! up with, and of what forwarders send.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -6,6 +7,8 @@ use std::path::Path;
 use archive::{Archive, EpochId, Form, Options, Origin, StreamKey};
 use memchr::memchr_iter;
 
+use crate::link::epoch;
+use crate::sending::Sending;
 use crate::support::{Master, count, message, until};
 
 /// What an archive holds: the text of each epoch, in the order in which they were opened.
@@ -180,4 +183,117 @@ async fn epochs_of_a_stream_are_merged_in_their_order_and_parts_of_lines_wait() 
     master.stop();
     let expected = format!("{expected}1 unfinished no more\nlate\n");
     assert_eq!(String::from_utf8(master.merged_log()).unwrap(), expected);
+}
+
+/// A worker's file: lines that say whose they are, among them empty ones and one that takes several frames.
+fn file(worker: &str, lines: usize, long: usize) -> Vec<u8> {
+    let mut text = Vec::new();
+    for n in 0..lines {
+        text.extend_from_slice(format!("{} {worker}", message(n)).as_bytes());
+        if n == lines / 2 {
+            text.extend(std::iter::repeat_n(b'x', long));
+            text.extend_from_slice(format!(" {worker}").as_bytes());
+        }
+        text.extend_from_slice(if n % 100 == 0 { b"\n\n" } else { b"\n" });
+    }
+    text
+}
+
+#[tokio::test]
+async fn a_killed_listener_merges_once_what_is_sent_again() {
+    let mut master = Master::with(
+        "commit = { max_delay = \"5ms\", max_bytes = \"256KiB\" }\n[segment]\nmax_bytes = \"1MiB\"\n",
+    );
+    let names = ["web-1", "web-2"];
+    let identities = names.map(|name| master.enroll(name));
+    let mut sending =
+        names.map(|name| Sending::new("decky", epoch(1), file(name, 25_000, 3 << 20)));
+    let total: usize = sending.iter().map(|sending| sending.bytes.len()).sum();
+    for round in 1..6 {
+        master.start().await;
+        let before = count(&master.merged_log());
+        let [one, two] = &mut sending;
+        // Whoever is cut off goes on in the next round.
+        let _ = tokio::join!(
+            one.send(&master, &identities[0]),
+            two.send(&master, &identities[1]),
+            async {
+                until("enough is merged", async || {
+                    let merged = count(&master.merged_log()) - before;
+                    (merged > round * 1_111 || master.merged_log().len() >= total).then_some(())
+                })
+                .await;
+                master.signal(rustix::process::Signal::KILL);
+            }
+        );
+        master.kill();
+    }
+    master.start().await;
+    for (sending, identity) in sending.iter_mut().zip(&identities) {
+        let why = sending.send(&master, identity).await.unwrap();
+        assert_eq!(why, delivery::sender::Why::Finished);
+    }
+    until("everything is merged", async || {
+        (master.merged_log().len() >= total).then_some(())
+    })
+    .await;
+    master.stop();
+    let log = master.merged_log();
+    let mut merged = HashMap::<&[u8], Vec<u8>>::new();
+    let mut last: &[u8] = b"";
+    for line in log.split_inclusive(|&b| b == b'\n') {
+        let text = &line[..line.len() - 1];
+        if !text.is_empty() {
+            last = text.rsplit(|&b| b == b' ').next().unwrap();
+        }
+        merged.entry(last).or_default().extend_from_slice(line);
+    }
+    for (sending, name) in sending.iter().zip(names) {
+        // An empty line may stand behind a line of the other one.
+        let mut lines = merged[name.as_bytes()].clone();
+        lines.dedup_by(|a, b| (*a, *b) == (b'\n', b'\n'));
+        let mut expected = sending.bytes.clone();
+        expected.dedup_by(|a, b| (*a, *b) == (b'\n', b'\n'));
+        assert!(lines == expected, "{name}");
+        assert!(master.stream(name, "decky", epoch(1)) == sending.bytes);
+    }
+    assert_eq!(log.len(), total);
+    // One line is too long for a record.
+    assert_eq!(master.merged_json().len(), 2 * 25_000 - 2);
+}
+
+#[tokio::test]
+async fn a_line_over_any_limit_comes_in_marked_parts_of_its_own() {
+    let mut master = Master::started().await;
+    let identity = master.enroll("web-1");
+    let long = 9 << 20;
+    let bytes = file("web-1", 100, long);
+    let mut sending = Sending::new("decky", epoch(1), bytes.clone());
+    sending.send(&master, &identity).await.unwrap();
+    until("everything is merged", async || {
+        (master.merged_log().len() > bytes.len()).then_some(())
+    })
+    .await;
+    master.stop();
+    let log = master.merged_log();
+    let lines: Vec<_> = log.split(|&b| b == b'\n').collect();
+    let marked: Vec<_> = lines
+        .iter()
+        .filter(|line| line.starts_with(b"<134>1 - web-1 decky - raw [logferry@32473 "))
+        .collect();
+    assert_eq!(marked.len(), 2);
+    // Put together again, the file is the source.
+    let mut whole = Vec::new();
+    for line in &lines {
+        if marked.contains(&line) {
+            assert_eq!(whole.pop(), Some(b'\n'));
+            let text = line.windows(2).position(|pair| pair == b"] ").unwrap() + 2;
+            whole.extend_from_slice(&line[text..]);
+        } else {
+            whole.extend_from_slice(line);
+        }
+        whole.push(b'\n');
+    }
+    whole.pop();
+    assert!(whole == bytes);
 }

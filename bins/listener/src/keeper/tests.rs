@@ -16,6 +16,8 @@ use crate::merge::Inbox;
 use crate::upkeep;
 use crate::workers::Workers;
 
+mod links;
+
 /// A keeper of a new archive, and everything around it.
 struct Bench {
     dir: tempfile::TempDir,
@@ -110,6 +112,24 @@ async fn send(intake: Intake) -> BTreeMap<String, Vec<u8>> {
     sent
 }
 
+/// Fails a step, for two of seven times, up to the hundredth.
+fn failing(step: Step, kind: ErrorKind) -> Fault {
+    let seen = AtomicUsize::new(0);
+    Fault::new(move |at| {
+        // A step of the cut is only reached when something else failed.
+        let other = step == Step::Cut && at == Step::Sync;
+        if at != step && !other {
+            return Ok(());
+        }
+        let n = seen.fetch_add(1, Ordering::Relaxed);
+        if n < 100 && n % 7 >= 5 {
+            Err(kind.into())
+        } else {
+            Ok(())
+        }
+    })
+}
+
 #[tokio::test]
 async fn goes_on_after_any_step_failed() {
     let steps = [
@@ -122,20 +142,7 @@ async fn goes_on_after_any_step_failed() {
     ];
     for step in steps {
         for kind in [ErrorKind::StorageFull, ErrorKind::Other] {
-            let seen = AtomicUsize::new(0);
-            let fault = Fault::new(move |at| {
-                // A step of the cut is only reached when something else failed.
-                let other = step == Step::Cut && at == Step::Sync;
-                if at != step && !other {
-                    return Ok(());
-                }
-                let n = seen.fetch_add(1, Ordering::Relaxed);
-                if n < 100 && n % 7 >= 5 {
-                    Err(kind.into())
-                } else {
-                    Ok(())
-                }
-            });
+            let fault = failing(step, kind);
             let Bench {
                 dir,
                 intake,

@@ -1,10 +1,14 @@
-//! Acknowledged delivery (docs/wire.md §3) over real TLS to the real process.
+//! Acknowledged delivery (docs/wire.md) of whole files: the real sender, real TLS, the real process.
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use delivery::sender::Why;
+use tokio::task::JoinSet;
 
 use crate::link::epoch;
 use crate::sending::Sending;
-use crate::support::{Master, lines};
+use crate::support::{Master, frames, lines, until};
 
 #[tokio::test]
 async fn archives_a_file_and_says_so() {
@@ -31,4 +35,88 @@ async fn archives_a_file_and_says_so() {
     assert_eq!(stream["offset"], sending.bytes.len());
     assert_eq!(stream["epoch"], epoch(1).to_string());
     master.stop();
+}
+
+#[tokio::test]
+async fn a_killed_listener_neither_loses_nor_repeats() {
+    let mut master = Master::with(
+        "commit = { max_delay = \"5ms\", max_bytes = \"64KiB\" }\n[segment]\nmax_bytes = \"1MiB\"\n",
+    );
+    let identity = master.enroll("web-1");
+    let mut sending = Sending::new("decky", epoch(1), lines(0, 150_000));
+    for round in 0..6 {
+        master.start().await;
+        let before = master.metric("committed_bytes_total").await;
+        let enough = before + 100_000 + (round * 377_771) % 900_000;
+        let killing = async {
+            until("enough is committed", async || {
+                (master.metric("committed_bytes_total").await > enough).then_some(())
+            })
+            .await;
+            rustix::process::kill_process(master.pid(), rustix::process::Signal::KILL).unwrap();
+        };
+        let acked = sending.acked;
+        let (sent, ()) = tokio::join!(sending.send(&master, &identity), killing);
+        assert!(!matches!(sent, Ok(Why::Finished)), "killed in the middle");
+        assert!(sending.acked > acked, "{sent:?}");
+        master.kill();
+    }
+    master.start().await;
+    assert!(matches!(
+        sending.send(&master, &identity).await,
+        Ok(Why::Finished)
+    ));
+    assert!(master.stream("web-1", "decky", epoch(1)) == sending.bytes);
+    master.merged(150_000).await;
+    master.stop();
+    assert!(master.merged_log() == sending.bytes);
+}
+
+#[tokio::test]
+async fn workers_do_not_wait_for_each_other() {
+    let master = Arc::new(Master::started().await);
+    // One that is in the middle of a frame, and one that does not read.
+    let identity = master.enroll("slow");
+    let (mut slow, _) = master.resumed(&identity, "slow", 90).await;
+    slow.client.send(b"100 begun").await;
+    let (mut deaf, _) = master.resumed(&identity, "deaf", 91).await;
+    deaf.client.send(&frames(0, 1000)).await;
+    let mut tasks = JoinSet::new();
+    for n in 0..8 {
+        let (identity, master) = (master.enroll(&format!("web-{n}")), Arc::clone(&master));
+        let bytes = lines(usize::from(n) * 1000, usize::from(n) * 1000 + 3000);
+        tasks.spawn(async move {
+            let mut sending = Sending::new("decky", epoch(n), bytes);
+            let why = sending.send(&master, &identity).await.unwrap();
+            assert_eq!(why, Why::Finished);
+            let archived = master.stream(&format!("web-{n}"), "decky", epoch(n));
+            assert!(archived == sending.bytes);
+        });
+    }
+    let all = tokio::time::timeout(Duration::from_secs(30), tasks.join_all());
+    all.await.unwrap();
+    slow.client.send(&[b'x'; 95]).await;
+    slow.acked(90, 101).await;
+    deaf.acked(91, lines(0, 1000).len()).await;
+}
+
+#[tokio::test]
+async fn a_stop_lets_forwarders_finish() {
+    let mut master = Master::started().await;
+    let identity = master.enroll("web-1");
+    let mut sending = Sending::new("decky", epoch(1), lines(0, 200_000));
+    let stopping = async {
+        until("something is committed", async || {
+            (master.metric("committed_bytes_total").await > 100_000).then_some(())
+        })
+        .await;
+        master.signal(rustix::process::Signal::TERM);
+    };
+    let (why, ()) = tokio::join!(sending.send(&master, &identity), stopping);
+    assert_eq!(why.unwrap(), Why::Drained);
+    master.ended();
+    // What it was told is all there is, and it was told of all there is.
+    let archived = master.stream("web-1", "decky", epoch(1));
+    assert_eq!(archived.len(), sending.acked);
+    assert!(sending.acked > 100_000 && sending.bytes.starts_with(&archived));
 }

@@ -12,5 +12,8 @@ mod link;
 mod merged;
 mod plain;
 mod sending;
+mod session;
 mod support;
+mod takeover;
 mod trust;
+mod violations;

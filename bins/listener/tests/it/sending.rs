@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Instant;
 
+use delivery::control::Beat;
 use delivery::sender::{Action, Sender, SenderLimits, Source, Step, Why};
 use delivery::{ArchiveId, Control, EpochId, GapCause, Hash, Offset, Run, runs};
 use framing::{Decoder, Frame};
@@ -60,7 +61,15 @@ impl Sending {
             while let Some(action) = sender.poll_action() {
                 match action {
                     Action::Control(control) => put(&control, &mut out),
-                    Action::Beat | Action::LineStart { .. } | Action::Adopt(_) => {
+                    Action::Beat => {
+                        let beat = Beat {
+                            backlog_bytes: (self.bytes.len() - self.acked) as u64,
+                            oldest_ms: 0,
+                            clock_ms: 0,
+                        };
+                        put(&Control::Beat(beat), &mut out);
+                    }
+                    Action::LineStart { .. } | Action::Adopt(_) => {
                         panic!("not in these tests: {action:?}")
                     }
                     Action::Read {

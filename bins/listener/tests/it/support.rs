@@ -168,6 +168,11 @@ impl Master {
     /// SIGTERM, and an orderly end.
     pub(crate) fn stop(&mut self) {
         self.signal(rustix::process::Signal::TERM);
+        self.ended();
+    }
+
+    /// An orderly end, of which it was told.
+    pub(crate) fn ended(&mut self) {
         let status = self.child.take().unwrap().wait().unwrap();
         assert!(status.success(), "{status}: {}", self.log());
     }

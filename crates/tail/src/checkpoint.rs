@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::source::Ident;
-use crate::{EpochId, Print, RollCause};
+use crate::{Cause, EpochId, Print, RollCause};
 
 /// What is known of a path's epochs, oldest first. Its user stores it, together with what the confirmed bytes led to.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +36,19 @@ pub struct Known {
     /// How it ended; `None`: it is being read, or waits for its turn.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<RollCause>,
+    /// Bytes that were given up, up to this offset: a gap that is decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skip: Option<(u64, Cause)>,
+    /// The epoch of which it is another history.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<EpochId>,
+    /// Where it begins: what is below is the other one's.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub base: u64,
+}
+
+fn is_zero(base: &u64) -> bool {
+    *base == 0
 }
 
 impl Known {

@@ -55,8 +55,13 @@ pub(crate) struct Entry {
     pub(crate) skip: Option<(u64, Cause)>,
     /// Its first bytes came into view after its file did: what stood there in between may have been copied away.
     pub(crate) fresh: bool,
+    /// More of its head is known than was stored, and nothing else of it is.
+    pub(crate) grown: bool,
     /// Over, and nothing is expected any more. Kept to recognise its file.
     pub(crate) sealed: bool,
+    /// The epoch of which it is another history, and where it begins.
+    pub(crate) of: Option<EpochId>,
+    pub(crate) base: u64,
 }
 
 /// Whether a step was handed out, and confirmed.
@@ -84,6 +89,9 @@ impl Entry {
                 head: Print::new(0, &[]),
                 tail: Print::new(0, &[]),
                 ended: None,
+                skip: None,
+                of: None,
+                base: 0,
             },
             now,
         );
@@ -114,9 +122,12 @@ impl Entry {
             lost: None,
             gap: stage,
             roll: stage,
-            skip: None,
+            skip: known.skip,
             fresh: false,
+            grown: false,
             sealed: false,
+            of: known.of,
+            base: known.base,
         }
     }
 
@@ -129,6 +140,9 @@ impl Entry {
                 head: Print::new(0, &[]),
                 tail: Print::new(0, &[]),
                 ended: None,
+                skip: None,
+                of: None,
+                base: 0,
             },
             now,
         );
@@ -150,6 +164,9 @@ impl Entry {
                 .cause
                 .filter(|_| self.roll == Stage::Done)
                 .or((self.roll == Stage::Done).then_some(RollCause::Rotated)),
+            skip: self.skip.filter(|(to, _)| *to > self.done.end),
+            of: self.of,
+            base: self.base,
         }
     }
 
@@ -282,8 +299,9 @@ impl Entry {
             if head.starts_with(&self.head) {
                 self.fresh |= self.head.is_empty() && !head.is_empty() && self.sure.is_some();
                 self.head = head;
-                if self.done.end == 0 {
+                if self.done.end == 0 && self.head_print.len as usize != self.head.len() {
                     self.head_print = Print::new(self.head.len() as u64, &self.head);
+                    self.grown = true;
                 }
             }
         }

@@ -10,10 +10,10 @@ use crate::entry::{Entry, Identity, Stage};
 use crate::epoch::{EpochId, Now};
 use crate::error::TailError;
 use crate::print::Print;
-use crate::reading::next_line;
 use crate::siblings::Listing;
 use crate::source::{Ident, Packing, Source};
-use crate::step::{Cause, Step};
+use crate::step::Step;
+use crate::strangers::Stranger;
 
 /// How often the path is looked at while there is something to read.
 const LOOK: Duration = Duration::from_millis(250);
@@ -41,6 +41,11 @@ pub struct Options {
     pub late_gone: Duration,
     /// Most bytes unread; beyond that the oldest are passed over, with a [`Gap`](crate::Gap). 0: no limit.
     pub max_lag: u64,
+    /// Bytes are made durable in their file (fdatasync) before they are handed out, so that no receiver is ahead of our
+    /// own disk. A file that is not being written costs one call, one that is at most one a read.
+    pub durable: bool,
+    /// What the first look finds and the checkpoint does not explain waits for [`Follower::name`].
+    pub ask: bool,
 }
 
 impl Options {
@@ -56,6 +61,8 @@ impl Options {
             late: Duration::from_secs(24 * 3600),
             late_gone: Duration::from_secs(60),
             max_lag: 0,
+            durable: false,
+            ask: false,
         }
     }
 }
@@ -92,6 +99,10 @@ pub struct Follower {
     look_at: Option<Instant>,
     pub(crate) listing: Option<Listing>,
     pub(crate) alien_since: Option<Instant>,
+    /// Files that wait to be named; nothing: whatever is new is named at once.
+    pub(crate) strangers: Option<Vec<Stranger>>,
+    /// So much of the live file another program has forwarded, if it turns out to be nobody's epoch.
+    pub(crate) import: Option<u64>,
 }
 
 /// A step that was handed out.
@@ -132,6 +143,8 @@ impl Follower {
             .map(|known| Entry::known(known, now))
             .collect();
         Self {
+            strangers: options.ask.then(Vec::new),
+            import: None,
             options,
             chain,
             unconfirmed: VecDeque::new(),
@@ -146,26 +159,29 @@ impl Follower {
     }
 
     /// Follows a path of which another program has forwarded the first `offset` bytes: begins behind the next LF, with
-    /// a [`Gap`](crate::Gap) up to there. If the live file is shorter it is another one, and read from its start.
+    /// a [`Gap`](crate::Gap) up to there. If the live file is shorter it is another one, and read from its start. With
+    /// [`Options::ask`] that is decided by [`Follower::name`], for a file that no receiver knows.
     ///
     /// # Errors
     /// The live file can't be read.
     pub fn import(options: Options, offset: u64) -> Result<Self, TailError> {
         let mut follower = Self::new(options, None);
+        if follower.options.ask {
+            follower.import = Some(offset);
+            return Ok(follower);
+        }
         let path = follower.options.path.clone();
         let unreadable = |error| TailError::unreadable(&path)(error);
-        let mut source = match Source::open(&path, Packing::Plain) {
+        let source = match Source::open(&path, Packing::Plain) {
             Ok(source) => source,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(follower),
             Err(error) => return Err(unreadable(error)),
         };
-        if offset == 0 || source.ident.size < offset {
+        let Some(skip) = follower.imported(&source, offset)? else {
             return Ok(follower);
-        }
-        let to = next_line(&mut source, offset - 1).map_err(unreadable)?;
+        };
         let mut entry = Entry::new((follower.ids)(), source, Now::system()).map_err(unreadable)?;
-        // The rest of an unfinished line is passed over once its LF is there.
-        entry.skip = Some((to.unwrap_or(offset), Cause::Imported));
+        entry.skip = Some(skip);
         follower.chain.push_back(entry);
         follower.changes += 1;
         Ok(follower)
@@ -198,15 +214,17 @@ impl Follower {
         if self.look_at.is_none_or(|at| now.steady >= at) {
             self.look(now)?;
         }
-        loop {
+        let step = loop {
             if let Some(step) = self.ready(buf, now)? {
-                return Ok(step);
+                break step;
             }
             // All that is known was read: is there more than we know?
             if !self.look(now)? {
-                return Ok(Step::Idle(self.wait(now)));
+                break Step::Idle(self.wait(now));
             }
-        }
+        };
+        self.count_grown();
+        Ok(step)
     }
 
     /// Looks whether the path was rotated or cut, and holds on to what is there. For times in which nothing is read;
@@ -215,7 +233,16 @@ impl Follower {
     /// # Errors
     /// As [`Follower::next`].
     pub fn observe(&mut self, now: Now) -> Result<(), TailError> {
-        self.look(now).map(drop)
+        self.look(now)?;
+        self.count_grown();
+        Ok(())
+    }
+
+    /// A longer head is what an epoch is recognised by, as long as nothing of it is confirmed.
+    fn count_grown(&mut self) {
+        for entry in &mut self.chain {
+            self.changes += u64::from(std::mem::take(&mut entry.grown));
+        }
     }
 
     /// Everything up to the step with this number is safe.
@@ -261,19 +288,9 @@ impl Follower {
         }
     }
 
-    /// Makes what was handed out durable in its files (fdatasync), so that no receiver is ahead of our own disk.
-    ///
-    /// # Errors
-    /// The system can't.
-    pub fn sync(&self) -> Result<(), TailError> {
-        for entry in &self.chain {
-            if entry.sent > entry.done.end
-                && let Some(source) = &entry.source
-            {
-                source.sync().map_err(TailError::unreadable(&source.path))?;
-            }
-        }
-        Ok(())
+    /// Longest line handed out in one piece from now on, in bytes without its LF.
+    pub fn set_max_line(&mut self, max_line: u32) {
+        self.options.max_line = max_line.max(1);
     }
 
     /// Where it stands.
@@ -315,6 +332,8 @@ impl Follower {
             if is == Identity::Other {
                 self.estrange(self.chain.len() - 1, now)?;
             } else if live && !last.unproven() {
+                // The newest epoch that we know is the live one: nothing came after it.
+                self.strangers.take_if(|strangers| strangers.is_empty());
                 return Ok(false);
             }
             // What stood in an empty file for a moment may have been copied away: a new name would say so.
@@ -341,6 +360,11 @@ impl Follower {
             self.chain.insert(at + 1, next);
         }
         Ok(())
+    }
+
+    /// What was handed out of this epoch and is not confirmed never was.
+    pub(crate) fn forget(&mut self, epoch: EpochId) {
+        self.unconfirmed.retain(|step| step.epoch != epoch);
     }
 
     pub(crate) fn handed(&mut self, epoch: EpochId, done: Done) -> u64 {

@@ -185,6 +185,9 @@ impl Follower {
             return Ok(Read::Again);
         }
         let from = entry.sent;
+        if self.options.durable {
+            persist(entry, from + buf.len() as u64)?;
+        }
         let print = entry.advance(buf);
         entry.changed = now.steady;
         let (epoch, to) = (entry.id, entry.sent);
@@ -222,6 +225,9 @@ impl Follower {
             return Ok(None);
         }
         let from = entry.sent;
+        if self.options.durable {
+            persist(entry, from + buf.len() as u64)?;
+        }
         let print = entry.advance(buf);
         let (epoch, to) = (entry.id, entry.sent);
         let seq = self.handed(epoch, Done::Offset(print));
@@ -284,6 +290,8 @@ impl Follower {
             return Ok(None);
         };
         let (epoch, from) = (entry.id, entry.sent);
+        // Decided once: what is told to be a gap stays one.
+        entry.skip = Some((to, cause));
         let print = entry
             .pass(to)
             .map_err(TailError::unreadable(&self.options.path))?;
@@ -296,6 +304,15 @@ impl Follower {
             known: to - from,
             cause,
         })))
+    }
+}
+
+fn persist(entry: &mut Entry, to: u64) -> Result<(), TailError> {
+    match &mut entry.source {
+        Some(source) => source
+            .persist(to)
+            .map_err(TailError::unreadable(&source.path)),
+        None => Ok(()),
     }
 }
 

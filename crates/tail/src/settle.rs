@@ -27,7 +27,8 @@ impl Follower {
         if let Some(seen) = &self.listing {
             // While nothing was renamed, made or removed, a second look would find the same.
             let there = siblings::listing(path)?;
-            let resolved = self.chain.back().is_some_and(|last| last.source.is_some());
+            let resolved = self.chain.back().is_some_and(|last| last.source.is_some())
+                || self.strangers.is_some();
             if *seen == there && (resolved || !there.has_live(path)) {
                 return Ok(false);
             }
@@ -59,6 +60,17 @@ impl Follower {
             .and_then(|at| files[at].as_ref())
             .map(|file| file.ident);
         let newer = self.unseen(&files, &places, newer);
+        if self.strangers.is_some() {
+            // Without a checkpoint any of the files may have been ours.
+            let all: Vec<usize> = (0..files.len()).collect();
+            self.meet(&mut files, &places, if first { &all } else { &newer }, live);
+            if self.strangers() > 0 {
+                self.listing = Some(listing);
+                self.changes += u64::from(attached);
+                return Ok(attached);
+            }
+            self.strangers = None;
+        }
         let grown = self.adopt(&mut files, &mut places, newer, now)?;
         let lost = self.write_off(live.is_some() || grown, inode);
         // Over the limit of open files there is more to come although nothing changes.

@@ -59,6 +59,8 @@ pub(crate) struct Source {
     pub(crate) path: PathBuf,
     pub(crate) ident: Ident,
     pub(crate) kind: Kind,
+    /// Everything below is known to be on the disk.
+    durable: u64,
 }
 
 #[derive(Debug)]
@@ -100,6 +102,7 @@ impl Source {
             path: path.to_owned(),
             ident,
             kind,
+            durable: 0,
         })
     }
 
@@ -113,6 +116,7 @@ impl Source {
 
     /// The same file, as it is now.
     pub(crate) fn fresh(mut self) -> Self {
+        self.durable = 0;
         if let Ok(Some(meta)) = self.look() {
             self.ident = Ident::of(&meta);
         }
@@ -123,11 +127,29 @@ impl Source {
         matches!(self.kind, Kind::Plain(_))
     }
 
-    /// Makes the content durable (fdatasync).
-    pub(crate) fn sync(&self) -> io::Result<()> {
-        match &self.kind {
-            Kind::Plain(file) => file.sync_data(),
-            Kind::Gzip(_) | Kind::Alien(_) => Ok(()),
+    /// Makes everything below `to` durable (fdatasync). Once for all that is in the file by now: a backlog costs one
+    /// call.
+    pub(crate) fn persist(&mut self, to: u64) -> io::Result<()> {
+        if to <= self.durable {
+            return Ok(());
+        }
+        let (file, size) = match &self.kind {
+            Kind::Plain(file) => (file, file.metadata()?.len()),
+            // Nobody writes into it any more.
+            Kind::Gzip(gzip) => (&gzip.file, u64::MAX),
+            Kind::Alien(_) => return Ok(()),
+        };
+        file.sync_data()?;
+        self.durable = size;
+        Ok(())
+    }
+
+    /// How long the content is; of a compressed file by unpacking all of it, once.
+    pub(crate) fn length(&mut self) -> io::Result<u64> {
+        match &mut self.kind {
+            Kind::Plain(file) => file.metadata().map(|meta| meta.len()),
+            Kind::Gzip(gzip) => gzip.length(),
+            Kind::Alien(error) => Err(alien(error)),
         }
     }
 
@@ -246,6 +268,7 @@ pub(crate) struct Gzip {
     file: File,
     decoder: Option<MultiGzDecoder<BufReader<File>>>,
     at: u64,
+    length: Option<u64>,
 }
 
 impl Gzip {
@@ -254,7 +277,39 @@ impl Gzip {
             file,
             decoder: None,
             at: 0,
+            length: None,
         }
+    }
+
+    /// Counts what unpacks; of a damaged file as far as it does.
+    fn length(&mut self) -> io::Result<u64> {
+        if let Some(length) = self.length {
+            return Ok(length);
+        }
+        let mut file = self.file.try_clone()?;
+        file.seek(SeekFrom::Start(0))?;
+        // The descriptors share their position.
+        self.decoder = None;
+        let mut decoder = MultiGzDecoder::new(BufReader::with_capacity(64 << 10, file));
+        let mut bytes = vec![0; 64 << 10];
+        let mut length = 0;
+        loop {
+            match decoder.read(&mut bytes) {
+                Ok(0) => break,
+                Ok(more) => length += more as u64,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error)
+                    if error.kind() == io::ErrorKind::InvalidData
+                        || error.kind() == io::ErrorKind::InvalidInput
+                        || error.kind() == io::ErrorKind::UnexpectedEof =>
+                {
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.length = Some(length);
+        Ok(length)
     }
 
     fn fill(&mut self, buf: &mut Vec<u8>, offset: u64, want: usize) -> io::Result<bool> {

@@ -415,11 +415,13 @@ fn a_receiver_may_say_where_to_go_on() {
     let Step::Lines(span) = steps[0] else {
         panic!("{steps:?}")
     };
-    let held = follower.print(span.epoch, 4, 4096).unwrap().unwrap();
-    assert_eq!(held, tail::Print::new(4, b"one\n"));
-    assert_eq!(follower.print(span.epoch, 9, 4096).unwrap(), None);
-    assert!(!follower.resume(span.epoch, 9).unwrap());
-    assert!(follower.resume(span.epoch, 4).unwrap());
+    let held = follower.bytes(span.epoch, 6, 5).unwrap();
+    assert_eq!(held.as_deref(), Some(&b"ne\ntw"[..]));
+    assert_eq!(follower.bytes(span.epoch, 9, 4096).unwrap(), None);
+    assert_eq!(follower.line_start(span.epoch, 6).unwrap(), Some(4));
+    assert_eq!(follower.line_start(span.epoch, 4).unwrap(), Some(4));
+    assert!(!follower.seek(span.epoch, 9).unwrap());
+    assert!(follower.seek(span.epoch, 4).unwrap());
     assert_eq!(case.all(&mut follower).0, b"two\n");
     assert_eq!(follower.checkpoint().epochs[0].offset(), 8);
 }

@@ -1,0 +1,242 @@
+//! Files that may have had a name before: after a loss of the checkpoint, or with an old copy of it, a receiver knows
+//! more than we do.
+//!
+//! With [`Options::ask`](crate::Options::ask) the files that the first look finds and no checkpoint explains are held
+//! open and wait, until [`Follower::name`] says what a receiver recognised.
+
+use crate::entry::Entry;
+use crate::epoch::{EpochId, Now};
+use crate::error::TailError;
+use crate::follower::Follower;
+use crate::offer;
+use crate::print::{PRINT, Print};
+use crate::source::{Kind, Source};
+use crate::step::Cause;
+
+/// Files that are asked about, at most, the newest: a receiver tells of so few epochs.
+pub(crate) const MAX_STRANGERS: usize = 24;
+
+/// What a receiver knows of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// Nothing: it is new.
+    New,
+    /// It is this epoch.
+    Is(EpochId),
+    /// It begins like this epoch and goes on otherwise from `base`.
+    Branch {
+        /// The epoch.
+        of: Option<EpochId>,
+        /// Where the histories part.
+        base: u64,
+    },
+}
+
+/// One of the files.
+#[derive(Debug)]
+pub(crate) struct Stranger {
+    pub(crate) source: Source,
+    /// The epoch that stands behind it, if any is known.
+    before: Option<EpochId>,
+    /// Whether it is the live file.
+    live: bool,
+    /// What it began with when it was asked about.
+    head: Option<Print>,
+}
+
+impl Follower {
+    /// How many files wait to be named, oldest first. While any do, [`Follower::next`] hands out nothing of them.
+    pub fn strangers(&self) -> usize {
+        self.strangers.as_ref().map_or(0, Vec::len)
+    }
+
+    /// The length of a file that waits.
+    ///
+    /// # Errors
+    /// It can't be read now.
+    pub fn stranger_size(&mut self, at: usize) -> Result<u64, TailError> {
+        let Some(stranger) = self.stranger(at) else {
+            return Ok(0);
+        };
+        let source = &mut stranger.source;
+        if stranger.head.is_none() {
+            let head = source
+                .piece(0, PRINT)
+                .map_err(TailError::unreadable(&source.path))?;
+            stranger.head = Some(Print::new(head.len() as u64, &head));
+        }
+        source.length().map_err(TailError::unreadable(&source.path))
+    }
+
+    /// As [`Follower::bytes`], of a file that waits.
+    ///
+    /// # Errors
+    /// It can't be read now.
+    pub fn stranger_bytes(
+        &mut self,
+        at: usize,
+        end: u64,
+        len: u32,
+    ) -> Result<Option<Vec<u8>>, TailError> {
+        match self.stranger(at) {
+            Some(stranger) => offer::bytes(&mut stranger.source, end, len),
+            None => Ok(None),
+        }
+    }
+
+    /// As [`Follower::line_start`], of a file that waits.
+    ///
+    /// # Errors
+    /// It can't be read now.
+    pub fn stranger_line_start(&mut self, at: usize, end: u64) -> Result<Option<u64>, TailError> {
+        match self.stranger(at) {
+            Some(stranger) => offer::line_start(&mut stranger.source, end).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Names the files that waited, in order; those without an answer are new. False: one of them is not what was
+    /// asked about any more, and all wait again.
+    ///
+    /// Without any checkpoint and any answer this is the first start: the live file alone is read. With answers, what is
+    /// older than the first file that was recognised was before our time.
+    ///
+    /// # Errors
+    /// Something can't be read now; nothing is named.
+    pub fn name(&mut self, answers: &[Answer], now: Now) -> Result<bool, TailError> {
+        for stranger in self.strangers.iter_mut().flatten() {
+            let source = &mut stranger.source;
+            if let Some(head) = &stranger.head
+                && !source
+                    .holds(head)
+                    .map_err(TailError::unreadable(&source.path))?
+            {
+                self.strangers = Some(Vec::new());
+                self.listing = None;
+                return Ok(false);
+            }
+        }
+        let strangers = self.strangers.take().unwrap_or_default();
+        self.listing = None;
+        let lost = self.chain.is_empty();
+        let first = answers.iter().position(|answer| *answer != Answer::New);
+        for (at, stranger) in strangers.into_iter().enumerate() {
+            let answer = answers.get(at).copied().unwrap_or(Answer::New);
+            let read = match first {
+                _ if !lost => true,
+                Some(first) => at >= first,
+                None => stranger.live,
+            };
+            if read {
+                let import = self
+                    .import
+                    .filter(|_| stranger.live && first.is_none() && lost);
+                self.introduce(stranger, answer, import, now)?;
+            }
+        }
+        self.import = None;
+        self.changes += 1;
+        Ok(true)
+    }
+
+    fn introduce(
+        &mut self,
+        stranger: Stranger,
+        answer: Answer,
+        import: Option<u64>,
+        now: Now,
+    ) -> Result<(), TailError> {
+        let Stranger { source, before, .. } = stranger;
+        let path = source.path.clone();
+        let unreadable = |error| TailError::unreadable(&path)(error);
+        let mut id = None;
+        if let Answer::Is(epoch) = answer {
+            match self.chain.iter_mut().find(|entry| entry.id == epoch) {
+                // We knew it, and could not recognise it.
+                Some(known) if known.source.is_none() && !known.sealed => {
+                    return known.attach(source, now).map_err(unreadable);
+                }
+                // What two files have in common proves neither.
+                Some(_) => {}
+                None => id = Some(epoch),
+            }
+        }
+        let id = id.unwrap_or_else(|| (self.ids)());
+        let skip = match import {
+            Some(offset) => self.imported(&source, offset)?,
+            None => None,
+        };
+        let mut entry = Entry::new(id, source, now).map_err(unreadable)?;
+        entry.skip = skip;
+        if let Answer::Branch { of, base } = answer {
+            (entry.of, entry.base) = (of, base);
+        }
+        let behind = before.and_then(|before| self.place(before));
+        self.chain.insert(behind.unwrap_or(self.chain.len()), entry);
+        if let Answer::Branch { base, .. } = answer {
+            self.seek(id, base)?;
+        }
+        Ok(())
+    }
+
+    /// What another program has forwarded of a file up to `offset`, and the rest of the line there.
+    pub(crate) fn imported(
+        &self,
+        source: &Source,
+        offset: u64,
+    ) -> Result<Option<(u64, Cause)>, TailError> {
+        if offset == 0 || source.ident.size < offset {
+            return Ok(None);
+        }
+        let mut source = Source::open(&source.path, crate::source::Packing::Plain)
+            .map_err(TailError::unreadable(&source.path))?;
+        let to = crate::reading::next_line(&mut source, offset - 1)
+            .map_err(TailError::unreadable(&source.path))?;
+        // The rest of an unfinished line is passed over once its LF is there.
+        Ok(Some((to.unwrap_or(offset), Cause::Imported)))
+    }
+
+    /// Takes up the files that a look found and nothing explains; those that waited already stay.
+    pub(crate) fn meet(
+        &mut self,
+        files: &mut [Option<Source>],
+        places: &[Option<usize>],
+        newer: &[usize],
+        live: Option<usize>,
+    ) {
+        let known = self.strangers.get_or_insert_default();
+        for stranger in &mut *known {
+            stranger.live = false;
+        }
+        let from = newer.len().saturating_sub(MAX_STRANGERS);
+        for &at in &newer[from..] {
+            // One that can't be opened has nothing to be asked about: it is named when it can be.
+            let Some(source) = files[at].take_if(|file| !matches!(file.kind, Kind::Alien(_)))
+            else {
+                continue;
+            };
+            let is_live = live == Some(at);
+            let same = known
+                .iter_mut()
+                .find(|stranger| stranger.source.ident.same_inode(&source.ident));
+            if let Some(same) = same {
+                same.source.path = source.path;
+                same.live = is_live;
+                continue;
+            }
+            let behind = places
+                .iter()
+                .position(|place| place.is_some_and(|place| place > at));
+            known.push(Stranger {
+                source,
+                before: behind.map(|behind| self.chain[behind].id),
+                live: is_live,
+                head: None,
+            });
+        }
+    }
+
+    fn stranger(&mut self, at: usize) -> Option<&mut Stranger> {
+        self.strangers.as_mut()?.get_mut(at)
+    }
+}

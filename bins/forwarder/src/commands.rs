@@ -71,7 +71,7 @@ fn offsets(args: &StatusArgs) -> Result<(), Failure> {
     out.finish()
 }
 
-/// INTERFACES, `offsets`.
+/// What `offsets` shows, in this order.
 const COLUMNS: [&str; 6] = ["stream", "epoch", "offset", "acknowledged", "size", "lag"];
 
 async fn running(config: &Config) -> Option<Vec<Value>> {
@@ -99,8 +99,11 @@ async fn stored(config: &Config) -> anyhow::Result<Vec<Value>> {
             Some(store) => state::load(store, &stream.name).await?,
             None => None,
         };
+        let mut acked = None;
         let standing = match stored {
             Some(stored) => {
+                let current = stored.checkpoint.current().map(|known| known.epoch);
+                acked = current.and_then(|epoch| stored.of(epoch).map(|acked| acked.offset).max());
                 let mut follower =
                     Follower::new(Options::new(&stream.path), Some(stored.checkpoint));
                 // A file that can't be read now shows as it was when it was stored.
@@ -113,7 +116,7 @@ async fn stored(config: &Config) -> anyhow::Result<Vec<Value>> {
                 ..Standing::default()
             },
         };
-        streams.push(status::offsets(&stream.name, &standing));
+        streams.push(status::offsets(&stream.name, &standing, acked));
     }
     Ok(streams)
 }

@@ -9,7 +9,7 @@ use service::status;
 
 /// RFC 5425 §4.1.
 const SYSLOG_TLS: u16 = 6514;
-/// Streams of one forwarder (PROTOCOL, limits).
+/// Streams of one forwarder (docs/wire.md, limits).
 const MAX_STREAMS: usize = 16;
 /// The stream that DECNET's environment describes, when the file names none.
 const DECNET_STREAM: &str = "decky";
@@ -59,8 +59,10 @@ impl std::fmt::Display for Master {
 /// How lines are delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivery {
-    /// Acknowledged if the master can, else plain. Until acknowledged delivery is built: plain.
+    /// Acknowledged if the master can, else plain.
     Auto,
+    /// Acknowledged, and not at all with a master that can't.
+    Acknowledged,
     /// Plain RFC 5425.
     Plain,
 }
@@ -196,11 +198,7 @@ impl Config {
         let delivery = match raw.delivery.as_str() {
             "auto" => Delivery::Auto,
             "plain" => Delivery::Plain,
-            "acknowledged" => {
-                let what = "acknowledged delivery is not built yet: use \"plain\", or \"auto\", which will turn to it";
-                problems.push(source.problem("delivery", what));
-                Delivery::Auto
-            }
+            "acknowledged" => Delivery::Acknowledged,
             other => {
                 let what = format!("`{other}` is none of \"auto\", \"plain\", \"acknowledged\"");
                 problems.push(source.problem("delivery", what));
@@ -348,21 +346,15 @@ fn streams(
     streams
 }
 
-/// PROTOCOL: `[a-z0-9][a-z0-9._-]{0,63}`; `syslog` is reserved for plain senders on the master.
+/// The names of docs/wire.md; `syslog` is reserved for plain senders on the master.
 fn check_name(name: &str) -> Result<(), String> {
-    let alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    let ok = name.len() <= 64
-        && name.bytes().next().is_some_and(alphanumeric)
-        && name
-            .bytes()
-            .all(|byte| alphanumeric(byte) || b"._-".contains(&byte));
-    if !ok {
+    if name == "syslog" {
+        return Err("`syslog` is reserved for plain senders".to_owned());
+    }
+    if !delivery::is_stream_name(name) {
         return Err(format!(
             "`{name}` is no stream name: 1 to 64 of a-z 0-9 . _ -, beginning with a letter or digit"
         ));
-    }
-    if name == "syslog" {
-        return Err("`syslog` is reserved for plain senders".to_owned());
     }
     Ok(())
 }

@@ -6,7 +6,8 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use pki::ConnectProblem;
+use delivery::Control;
+use pki::{ALPN_ACKNOWLEDGED, ConnectProblem};
 use rustix::net::sockopt;
 use rustls::ProtocolVersion;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
@@ -23,6 +24,10 @@ use crate::sendq;
 /// Bytes that a plain receiver may send us. RFC 5425 has nothing for it to say; more than a little is not a syslog
 /// receiver.
 const MAX_CHATTER: u64 = 64 << 10;
+/// Bytes of an acknowledged peer that wait to be heard: two of its longest messages.
+const MAX_INBOX: usize = 2 * delivery::control::MAX_CONTROL;
+/// A buffer that a long line made larger than this is not kept.
+const LARGE: usize = 1 << 20;
 /// How long the kernel's table of sockets is left alone after a look, as a multiple of what the look took.
 const PACE: u32 = 50;
 
@@ -37,6 +42,8 @@ pub(crate) struct Connection {
     since: Instant,
     chatter: u64,
     ended: bool,
+    /// What broke the connection, behind bytes that were heard before.
+    failed: Option<io::Error>,
     next_look: Instant,
     acknowledged: u64,
     /// Written and flushed up to here at this time, oldest first; for hosts without `/proc/self/net`.
@@ -87,6 +94,7 @@ impl Connection {
             since: now,
             chatter: 0,
             ended: false,
+            failed: None,
             next_look: now,
             acknowledged: 0,
             unacknowledged: limits.unacknowledged,
@@ -114,6 +122,83 @@ impl Connection {
         })
         .await
         .map_err(|error| ConnectProblem::of(&error))
+    }
+
+    /// Whether the peer has agreed to the acknowledged protocol.
+    pub(crate) fn speaks_acknowledged(&self) -> bool {
+        self.tls.get_ref().1.alpn_protocol() == Some(ALPN_ACKNOWLEDGED)
+    }
+
+    /// Moves bytes both ways, until all of `out` is with the kernel or something came into `inbox`. Cancel safe.
+    ///
+    /// # Errors
+    /// The connection is of no use any more, and everything that came before is in `inbox`.
+    pub(crate) async fn exchange(
+        &mut self,
+        out: &mut Outbox,
+        inbox: &mut Vec<u8>,
+    ) -> Result<(), ConnectProblem> {
+        std::future::poll_fn(|cx| {
+            let came = self.poll_inbox(cx, inbox)?;
+            let wrote = self.poll_outbox(cx, out)?;
+            if came || wrote {
+                Poll::Ready(Ok(()))
+            } else {
+                Poll::Pending
+            }
+        })
+        .await
+        .map_err(|error: io::Error| ConnectProblem::of(&error))
+    }
+
+    fn poll_inbox(&mut self, cx: &mut Context<'_>, inbox: &mut Vec<u8>) -> io::Result<bool> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
+        let before = inbox.len();
+        let mut bytes = [0; 4096];
+        while inbox.len() < MAX_INBOX && !self.ended {
+            let mut buf = ReadBuf::new(&mut bytes);
+            match Pin::new(&mut self.tls).poll_read(cx, &mut buf) {
+                Poll::Pending => break,
+                // What came before the end is heard first.
+                Poll::Ready(Err(error)) if inbox.len() > before => {
+                    self.failed = Some(error);
+                    break;
+                }
+                Poll::Ready(Err(error)) => return Err(error),
+                Poll::Ready(Ok(())) if buf.filled().is_empty() => self.ended = true,
+                Poll::Ready(Ok(())) => inbox.extend_from_slice(buf.filled()),
+            }
+        }
+        if self.ended && inbox.len() == before {
+            return Err(io::Error::new(
+                io::ErrorKind::ConnectionAborted,
+                "the master ended the connection",
+            ));
+        }
+        Ok(inbox.len() > before)
+    }
+
+    fn poll_outbox(&mut self, cx: &mut Context<'_>, out: &mut Outbox) -> io::Result<bool> {
+        if out.is_empty() {
+            return Ok(false);
+        }
+        while out.done < out.bytes.len() {
+            match Pin::new(&mut self.tls).poll_write(cx, &out.bytes[out.done..]) {
+                Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(Ok(more)) => out.done += more,
+                Poll::Ready(Err(error)) => return Err(error),
+                Poll::Pending => return Ok(false),
+            }
+        }
+        match Pin::new(&mut self.tls).poll_flush(cx) {
+            Poll::Ready(flushed) => flushed.map(|()| {
+                out.clear();
+                true
+            }),
+            Poll::Pending => Ok(false),
+        }
     }
 
     /// Waits until the peer ends or breaks the connection. Cancel safe.
@@ -213,6 +298,48 @@ impl Connection {
         match timeout(limit, farewell).await {
             Ok(Ok(())) => PeerEnd::Orderly,
             Ok(Err(_)) | Err(_) => PeerEnd::Abrupt,
+        }
+    }
+}
+
+/// What is to be written next, in one piece.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    bytes: Vec<u8>,
+    done: usize,
+}
+
+impl Outbox {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Appends a control message.
+    ///
+    /// # Errors
+    /// It is too long.
+    pub(crate) fn control(&mut self, control: &Control) -> anyhow::Result<()> {
+        let json = control.encode().context("write a control message")?;
+        framing::encode_control(&json, &mut self.bytes);
+        Ok(())
+    }
+
+    /// Appends frames, without a copy where nothing else waits; gives back a buffer to fill again.
+    pub(crate) fn frames(&mut self, mut frames: Vec<u8>) -> Vec<u8> {
+        if self.bytes.is_empty() {
+            std::mem::swap(&mut self.bytes, &mut frames);
+        } else {
+            self.bytes.extend_from_slice(&frames);
+        }
+        frames.clear();
+        frames
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.done = 0;
+        if self.bytes.capacity() > LARGE {
+            self.bytes.shrink_to(0);
         }
     }
 }

@@ -25,6 +25,12 @@ pub struct Limits {
     pub verdict: Duration,
     /// Longest wait, at a stop, for what is being written and then for the peer's end.
     pub drain: Duration,
+    /// Most bytes sent and not acknowledged; beyond that nothing more is read. The file keeps them, so this bounds only
+    /// what a lost connection makes us send again.
+    pub window: u64,
+    /// Longest wait for masters that can't be reached, when files have to be asked about and another master has
+    /// answered.
+    pub ask: Duration,
     /// Largest batch of frames in bytes; only a longer line makes a larger one.
     pub batch: usize,
 }
@@ -41,6 +47,8 @@ impl Default for Limits {
             commit: Duration::from_secs(1),
             verdict: Duration::from_secs(2),
             drain: Duration::from_secs(5),
+            window: 32 << 20,
+            ask: Duration::from_secs(30),
             batch: 256 << 10,
         }
     }

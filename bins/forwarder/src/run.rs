@@ -76,6 +76,7 @@ pub async fn forward(
             config.check.clone(),
         )),
         masters: config.masters.clone().into(),
+        delivery: config.delivery,
         limits,
     };
     let (tell, told) = watch::channel(false);

@@ -20,7 +20,7 @@ pub(crate) struct Stored {
     pub(crate) acked: Vec<Acked>,
 }
 
-/// One archive's word (PROTOCOL §3, `acked`).
+/// One archive's word (docs/wire.md, `acked`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Acked {
     /// The archive's identity.
@@ -29,6 +29,44 @@ pub(crate) struct Acked {
     pub(crate) epoch: tail::EpochId,
     /// Everything below is durable there.
     pub(crate) offset: u64,
+}
+
+/// Archives that are remembered of one epoch, at most, the latest heard of.
+const MAX_ARCHIVES: usize = 16;
+
+impl Stored {
+    /// An archive has everything of `epoch` below `offset`.
+    pub(crate) fn acknowledged(&mut self, archive: String, epoch: tail::EpochId, offset: u64) {
+        let known = |acked: &&mut Acked| acked.epoch == epoch && acked.archive == archive;
+        match self.acked.iter_mut().find(known) {
+            Some(acked) => acked.offset = acked.offset.max(offset),
+            None => {
+                let of_epoch = |acked: &Acked| acked.epoch == epoch;
+                if self.acked.iter().filter(|acked| of_epoch(acked)).count() >= MAX_ARCHIVES
+                    && let Some(oldest) = self.acked.iter().position(of_epoch)
+                {
+                    self.acked.remove(oldest);
+                }
+                self.acked.push(Acked {
+                    archive,
+                    epoch,
+                    offset,
+                });
+            }
+        }
+    }
+
+    /// What archives have of `epoch`.
+    pub(crate) fn of(&self, epoch: tail::EpochId) -> impl Iterator<Item = &Acked> {
+        self.acked.iter().filter(move |acked| acked.epoch == epoch)
+    }
+
+    /// Forgets what was acknowledged of epochs that are forgotten.
+    pub(crate) fn forget_old(&mut self) {
+        let epochs = &self.checkpoint.epochs;
+        self.acked
+            .retain(|acked| epochs.iter().any(|known| known.epoch == acked.epoch));
+    }
 }
 
 /// Reads a stream's state; nothing before the first start.

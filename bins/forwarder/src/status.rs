@@ -15,12 +15,31 @@ pub(crate) struct Board {
     pub(crate) metrics: StreamMetrics,
 }
 
+/// How lines are delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Plain,
+    Acknowledged,
+}
+
+impl Mode {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Acknowledged => "acknowledged",
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Lines {
     name: String,
     path: String,
     standing: Standing,
     master: Option<String>,
+    mode: Option<Mode>,
+    /// What an archive has, and of which epoch.
+    acknowledged: Option<(tail::EpochId, u64)>,
     error: Option<String>,
     gaps: u64,
     /// When so much was known to be written, and how much.
@@ -35,6 +54,8 @@ impl Board {
                 path: path.to_owned(),
                 standing: Standing::default(),
                 master: None,
+                mode: None,
+                acknowledged: None,
                 error: None,
                 gaps: 0,
                 behind: None,
@@ -63,11 +84,12 @@ impl Board {
     }
 
     /// A session stands.
-    pub(crate) fn connected(&self, master: String) {
+    pub(crate) fn connected(&self, master: String, mode: Mode) {
         self.metrics.connected.set(1);
         self.metrics.reconnects.inc();
         self.edit(|lines| {
             lines.master = Some(master);
+            lines.mode = Some(mode);
             lines.error = None;
         });
     }
@@ -81,6 +103,16 @@ impl Board {
         });
     }
 
+    /// An archive has everything of `epoch` below `offset`.
+    pub(crate) fn acknowledged(&self, epoch: tail::EpochId, offset: u64) {
+        self.edit(|lines| lines.acknowledged = Some((epoch, offset)));
+    }
+
+    /// Bytes that wait, and the age of the oldest in milliseconds.
+    pub(crate) fn backlog(&self, now: Instant) -> (u64, u64) {
+        self.edit(|lines| (lines.standing.lag, (lines.age(now) * 1e3) as u64))
+    }
+
     /// A gap was recorded.
     pub(crate) fn gap(&self, cause: &'static str, bytes: u64) {
         self.metrics.gap(cause, bytes);
@@ -90,12 +122,16 @@ impl Board {
     /// The stream's part of the status page; `offsets` prints the first six keys.
     pub(crate) fn to_json(&self) -> Value {
         self.edit(|lines| {
-            let mut value = offsets(&lines.name, &lines.standing);
+            let acknowledged = lines
+                .acknowledged
+                .filter(|(epoch, _)| Some(*epoch) == lines.standing.epoch)
+                .map(|(_, offset)| offset);
+            let mut value = offsets(&lines.name, &lines.standing, acknowledged);
             let more = json!({
                 "path": lines.path,
                 "connected": lines.master.is_some(),
                 "master": lines.master,
-                "mode": "plain",
+                "mode": lines.mode.map(Mode::as_str),
                 "error": lines.error,
                 "sent": lines.standing.offset,
                 "epochs_waiting": lines.standing.waiting,
@@ -130,13 +166,13 @@ impl Lines {
     }
 }
 
-/// What `offsets` shows of a stream (INTERFACES). Nothing is acknowledged in plain mode.
-pub(crate) fn offsets(name: &str, standing: &Standing) -> Value {
+/// What `offsets` shows of a stream. Nothing is acknowledged in plain mode.
+pub(crate) fn offsets(name: &str, standing: &Standing, acknowledged: Option<u64>) -> Value {
     json!({
         "stream": name,
         "epoch": standing.epoch.map(|epoch| epoch.to_string()),
         "offset": standing.confirmed,
-        "acknowledged": Value::Null,
+        "acknowledged": acknowledged,
         "size": standing.size,
         "lag": standing.lag,
     })

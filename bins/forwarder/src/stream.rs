@@ -3,8 +3,11 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
+use delivery::control::Beat;
+use delivery::{Control, Failover, Pause};
 use offsets::{Fact, Ledger, Store};
+use pki::ALPN_ACKNOWLEDGED;
 use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
 use ratelimit::Backoff;
@@ -15,16 +18,17 @@ use tail::{Follower, Gap, Options, TailError, Watch};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
-use crate::config::{Config, Master, StreamConfig};
+use crate::config::{Config, Delivery, Master, StreamConfig};
 use crate::connection::Connection;
-use crate::delivery::{End, plain};
+use crate::delivery::ask::{self, Asking};
+use crate::delivery::{End, acknowledged, plain};
 use crate::identity::Identities;
 use crate::import;
 use crate::limits::Limits;
 use crate::patience::Patience;
 use crate::state::{self, Stored};
-use crate::status::Board;
-use crate::tailer::{OBSERVE, Tailer};
+use crate::status::{Board, Mode};
+use crate::tailer::{Blanks, OBSERVE, Tailer};
 
 /// What all streams share.
 #[derive(Debug, Clone)]
@@ -33,6 +37,7 @@ pub(crate) struct Shared {
     pub(crate) ledger: Arc<Mutex<Ledger>>,
     pub(crate) identities: Arc<Identities>,
     pub(crate) masters: Arc<[Master]>,
+    pub(crate) delivery: Delivery,
     pub(crate) limits: Limits,
 }
 
@@ -45,13 +50,19 @@ pub(crate) struct Link {
     pub(crate) limits: Limits,
     pub(crate) patience: Patience,
     shared: Shared,
-    health: Component,
-    stored: Stored,
+    pub(crate) health: Component,
+    pub(crate) stored: Stored,
     /// The follower's count of changes when its epochs were last stored.
     remembered: Option<u64>,
-    watch: Option<Watch>,
+    pub(crate) watch: Option<Watch>,
     complaint: Seldom<&'static str>,
     troubled: bool,
+    /// An earlier epoch has grown: the next acknowledged connection begins with it.
+    pub(crate) elsewhere: Option<tail::EpochId>,
+    /// The gap that was recorded last: epoch, end, cause.
+    recorded: Option<(tail::EpochId, Option<u64>, tail::Cause)>,
+    /// The fallback to plain delivery was told of.
+    warned: bool,
 }
 
 impl Link {
@@ -69,6 +80,9 @@ impl Link {
         options.max_line = framing::MAX_FRAME;
         options.read = shared.limits.batch;
         options.max_lag = config.max_lag_bytes;
+        // A master that acknowledges is never ahead of our own disk, and may know files that we do not.
+        options.durable = config.delivery != Delivery::Plain;
+        options.ask = config.delivery != Delivery::Plain;
         let stored = state::load(&shared.store, &stream.name).await?;
         let follower = match (&stored, &stream.import_offset) {
             (None, Some(import)) => {
@@ -99,41 +113,55 @@ impl Link {
             watch,
             complaint: Seldom::new(Duration::from_secs(60)),
             troubled: false,
+            elsewhere: None,
+            recorded: None,
+            warned: false,
         })
     }
 
     /// Everything up to step `seq` is delivered: confirms it and stores the new offset.
     pub(crate) async fn confirm(&mut self, seq: u64) -> anyhow::Result<()> {
         self.tailer.here()?.confirm(seq);
-        self.save().await
+        self.save().await?;
+        Ok(())
     }
 
-    /// Stores which epochs there are, when there are new ones: before anything of them is sent.
-    pub(crate) async fn remember(&mut self) -> anyhow::Result<()> {
+    /// Stores which epochs there are, when there are new ones: before anything of them is sent. False: that is not
+    /// possible now.
+    pub(crate) async fn remember(&mut self) -> anyhow::Result<bool> {
         let changes = self.tailer.here()?.changes();
         if self.remembered == Some(changes) {
-            return Ok(());
+            return Ok(true);
         }
         self.save().await
     }
 
-    /// A store that can't be written is no reason to stop: after a crash more would be sent again, that is all.
-    async fn save(&mut self) -> anyhow::Result<()> {
+    /// Stores everything. A store that can't be written (false) is no reason to stop: after a crash more would be sent
+    /// again, that is all.
+    pub(crate) async fn save(&mut self) -> anyhow::Result<bool> {
         let follower = self.tailer.here()?;
         let changes = follower.changes();
         self.stored.checkpoint = follower.checkpoint();
+        self.stored.forget_old();
         match state::save(&self.shared.store, &self.name, &self.stored).await {
             Ok(()) => {
                 self.remembered = Some(changes);
                 self.board.metrics.commits.inc();
+                Ok(true)
             }
-            Err(error) => self.complain("store", &format!("{error:#}")),
+            Err(error) => {
+                self.complain("store", &format!("{error:#}"));
+                Ok(false)
+            }
         }
-        Ok(())
     }
 
     /// Puts a gap into the ledger; false if that is not possible now.
     pub(crate) async fn record(&mut self, gap: Gap) -> anyhow::Result<bool> {
+        let key = Some((gap.epoch, gap.to, gap.cause));
+        if self.recorded == key {
+            return Ok(true);
+        }
         let fact = self.fact(&gap);
         let ledger = Arc::clone(&self.shared.ledger);
         let written = tokio::task::spawn_blocking(move || {
@@ -146,6 +174,7 @@ impl Link {
             self.complain("ledger", &format!("{:#}", anyhow::Error::from(error)));
             return Ok(false);
         }
+        self.recorded = key;
         self.board.gap(gap.cause.as_str(), gap.known);
         warn!(epoch = %gap.epoch, offset = gap.from, to = gap.to, bytes = gap.known,
               cause = gap.cause.as_str(), "gap");
@@ -213,10 +242,7 @@ impl Link {
 
     /// Waits for a change of the file; for ever without a watch. Cancel safe.
     pub(crate) async fn changed(&self) {
-        match &self.watch {
-            Some(watch) => watch.changed().await,
-            None => std::future::pending().await,
-        }
+        changed(&self.watch).await;
     }
 
     /// Looks at the file while nothing is read: without a session, or while the peer takes nothing. Not cancel safe.
@@ -226,7 +252,117 @@ impl Link {
             self.trouble(&error);
         }
         self.board.stand(standing, Instant::now());
-        self.remember().await
+        self.remember().await?;
+        Ok(())
+    }
+
+    /// Whether there is no file yet of which a master that acknowledges could be told.
+    fn has_nothing(&mut self) -> bool {
+        self.shared.delivery != Delivery::Plain
+            && self.strangers() == 0
+            && self
+                .tailer
+                .here()
+                .is_ok_and(|follower| follower.current_epoch().is_none())
+    }
+
+    /// How many files wait to be asked about.
+    fn strangers(&mut self) -> usize {
+        self.tailer
+            .here()
+            .map_or(0, |follower| follower.strangers())
+    }
+
+    /// Delivers over a connection, in the mode that was agreed.
+    async fn deliver(
+        &mut self,
+        connection: Connection,
+        master: usize,
+        stop: &mut watch::Receiver<bool>,
+    ) -> anyhow::Result<End> {
+        let name = self.shared.masters[master].to_string();
+        if connection.speaks_acknowledged() {
+            self.tailer.frame(Blanks::Told).await?;
+            return acknowledged::deliver(self, connection, &name, stop).await;
+        }
+        self.fall_back(&name);
+        info!(server.addr = name, mode = "plain", "connected");
+        self.tailer.frame(Blanks::Dropped).await?;
+        self.tailer.here()?.set_max_line(framing::MAX_FRAME);
+        self.up(name, Mode::Plain);
+        let end = plain::deliver(self, connection, stop).await?;
+        self.tailer.recall().await?.rewind();
+        Ok(end)
+    }
+
+    /// The figures of a sign of life.
+    pub(crate) fn beat(&self) -> Control {
+        let (backlog_bytes, oldest_ms) = self.board.backlog(Instant::now());
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        Control::Beat(Beat {
+            backlog_bytes,
+            oldest_ms,
+            clock_ms: since.map_or(0, |since| {
+                i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+            }),
+        })
+    }
+
+    /// Says once that a master can't acknowledge.
+    fn fall_back(&mut self, master: &str) {
+        if self.shared.delivery == Delivery::Auto && !std::mem::replace(&mut self.warned, true) {
+            warn!(
+                server.addr = master,
+                "the master does not speak acknowledged delivery: falling back to plain, in which lines can be lost or repeated"
+            );
+        }
+    }
+
+    /// A session stands.
+    pub(crate) fn up(&mut self, master: String, mode: Mode) {
+        self.board.connected(master, mode);
+        self.health.ok();
+    }
+
+    /// Names the files that wait, once enough masters have answered.
+    async fn decide(&mut self, asking: &mut Asking, now: Instant) -> anyhow::Result<()> {
+        let Some(answers) = asking.decided(now, self.limits.ask) else {
+            return Ok(());
+        };
+        let known = answers
+            .iter()
+            .filter(|answer| **answer != tail::Answer::New)
+            .count();
+        let waited = self.strangers();
+        let named = self
+            .tailer
+            .with(move |follower| follower.name(&answers, tail::Now::system()))
+            .await?;
+        match named {
+            Ok(true) => info!(files = waited, known, "asked the masters about files"),
+            Ok(false) => debug!("files changed while masters were asked about them"),
+            Err(error) => self.trouble(&error),
+        }
+        asking.again();
+        self.remember().await?;
+        Ok(())
+    }
+
+    /// No session stands, and why; the next attempt comes in `wait`.
+    fn lost(&mut self, why: &str, wait: Duration) {
+        let retry_in_ms = wait.as_millis() as u64;
+        if wait.is_zero() {
+            debug!(error = why, "connecting again");
+        } else {
+            self.board.metrics.failures.inc();
+            self.health.failed(why);
+            if self.complaint.allow("master", Instant::now()).is_some() {
+                warn!(error = why, retry_in_ms, "no master");
+            } else {
+                debug!(error = why, retry_in_ms, "no master");
+            }
+        }
+        self.board.disconnected(Some(why.to_owned()));
     }
 }
 
@@ -238,77 +374,99 @@ pub(crate) async fn run(mut link: Link, mut stop: watch::Receiver<bool>) -> anyh
     let limits = link.limits;
     let mut backoff = Backoff::new(limits.backoff, limits.backoff_most);
     let mut rng = SmallRng::from_seed(rand::random());
+    let mut failover = Failover::new(link.shared.masters.len());
+    let mut asking = Asking::new(link.shared.masters.len());
     loop {
         link.observe().await?;
+        if link.has_nothing() {
+            if !away(&mut link, OBSERVE, &mut stop).await? {
+                return Ok(());
+            }
+            continue;
+        }
+        let ask = link.strangers() > 0;
+        let master = if ask {
+            asking.master()
+        } else {
+            failover.master()
+        };
         let found = {
-            let connecting = link.patience.wait(connect(&link.shared));
+            let connecting = link.patience.wait(connect(&link.shared, master));
             tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => return Ok(()),
                 found = connecting => found,
             }
         };
-        let why = match found {
-            Ok((master, connection)) => {
-                info!(server.addr = %master, mode = "plain", "connected");
-                link.board.connected(master.to_string());
-                link.health.ok();
-                let end = plain::deliver(&mut link, connection, &mut stop).await?;
-                link.tailer.recall().await?.rewind();
-                match end {
-                    End::Stopped => {
-                        link.board.disconnected(None);
-                        return Ok(());
-                    }
-                    End::Lost { why, progress } => {
-                        if progress {
-                            backoff.reset();
-                        }
-                        why
-                    }
-                }
+        let mut ask = ask;
+        if ask
+            && let Ok(connection) = &found
+            && !connection.speaks_acknowledged()
+        {
+            // It can't be asked; but if it was the last one, it can have the lines.
+            asking.answered(Vec::new());
+            link.decide(&mut asking, Instant::now()).await?;
+            if link.strangers() > 0 || master != failover.master() {
+                continue;
             }
-            Err(why) => format!("{why:#}"),
-        };
-        link.board.metrics.failures.inc();
-        link.health.failed(&why);
-        let wait = backoff.next(&mut rng);
-        if link.complaint.allow("master", Instant::now()).is_some() {
-            warn!(
-                error = why,
-                retry_in_ms = wait.as_millis() as u64,
-                "no master"
-            );
-        } else {
-            debug!(
-                error = why,
-                retry_in_ms = wait.as_millis() as u64,
-                "no master"
-            );
+            ask = false;
         }
-        link.board.disconnected(Some(why));
+        let (why, pause) = match found {
+            Ok(connection) if ask => match ask::ask(&mut link, connection, &mut stop).await? {
+                Ok(answers) => {
+                    asking.answered(answers);
+                    link.decide(&mut asking, Instant::now()).await?;
+                    continue;
+                }
+                Err(_) if *stop.borrow() => return Ok(()),
+                Err(why) => {
+                    let name = &link.shared.masters[master];
+                    (format!("{name}: {why}"), asking.failed(Instant::now()))
+                }
+            },
+            Ok(connection) => match link.deliver(connection, master, &mut stop).await? {
+                End::Stopped => {
+                    link.board.disconnected(None);
+                    return Ok(());
+                }
+                End::Lost { why, outcome } => (why, failover.ended(&outcome)),
+            },
+            Err(error) if ask => (format!("{error:#}"), asking.failed(Instant::now())),
+            Err(error) => (format!("{error:#}"), failover.failed()),
+        };
+        if ask {
+            link.decide(&mut asking, Instant::now()).await?;
+        }
+        if pause == Pause::Reset {
+            backoff.reset();
+        }
+        let wait = match pause {
+            Pause::None => Duration::ZERO,
+            Pause::Wait | Pause::Reset => backoff.next(&mut rng),
+        };
+        link.lost(&why, wait);
         if !away(&mut link, wait, &mut stop).await? {
             return Ok(());
         }
     }
 }
 
-/// The first master that answers, in order.
-async fn connect(shared: &Shared) -> anyhow::Result<(Master, Connection)> {
-    let mut failed: Option<anyhow::Error> = None;
-    for master in shared.masters.iter() {
-        match Connection::open(master, &shared.identities, &[], &shared.limits).await {
-            Ok(connection) => return Ok((master.clone(), connection)),
-            Err(error) => {
-                let error = error.context(master.to_string());
-                failed = Some(match failed {
-                    None => error,
-                    Some(first) => anyhow::anyhow!("{first:#}; {error:#}"),
-                });
-            }
-        }
+/// Connects to one of the masters.
+async fn connect(shared: &Shared, master: usize) -> anyhow::Result<Connection> {
+    let alpn: &[&[u8]] = match shared.delivery {
+        Delivery::Plain => &[],
+        Delivery::Auto | Delivery::Acknowledged => &[ALPN_ACKNOWLEDGED],
+    };
+    let master = &shared.masters[master];
+    let connection = Connection::open(master, &shared.identities, alpn, &shared.limits)
+        .await
+        .with_context(|| master.to_string())?;
+    if shared.delivery == Delivery::Acknowledged && !connection.speaks_acknowledged() {
+        bail!(
+            "{master}: the master does not speak acknowledged delivery (ALPN logferry/1), and `delivery` is \"acknowledged\": use \"auto\" to fall back to plain"
+        );
     }
-    Err(failed.unwrap_or_else(|| anyhow::anyhow!("no master is named")))
+    Ok(connection)
 }
 
 /// Waits, and looks at the file meanwhile: what is rotated now must be held on to. False: told to stop.
@@ -330,5 +488,13 @@ async fn away(
             () = nap => {}
         }
         link.observe().await?;
+    }
+}
+
+/// Waits for a change of the file; for ever without a watch. Cancel safe.
+pub(crate) async fn changed(watch: &Option<Watch>) {
+    match watch {
+        Some(watch) => watch.changed().await,
+        None => std::future::pending().await,
     }
 }

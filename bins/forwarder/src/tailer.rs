@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
+use delivery::{Control, Run};
 use tail::{Follower, Now, Standing, Step, TailError};
 use tokio::task::JoinHandle;
 
@@ -20,6 +21,16 @@ pub(crate) struct Tailer {
 struct Home {
     follower: Follower,
     bytes: Vec<u8>,
+    blanks: Blanks,
+}
+
+/// What becomes of empty lines, which have no frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Blanks {
+    /// They are left out: RFC 5425 has nothing for them.
+    Dropped,
+    /// They are told of by controls.
+    Told,
 }
 
 /// What came next in the file.
@@ -41,6 +52,7 @@ impl Tailer {
         let home = Home {
             follower,
             bytes: Vec::new(),
+            blanks: Blanks::Dropped,
         };
         Self {
             home: Some(Box::new(home)),
@@ -67,8 +79,7 @@ impl Tailer {
             let (mut count, mut blanks) = (0, 0);
             match step {
                 Ok(Step::Lines(_)) => {
-                    let encoded = framing::encode_lines(&home.bytes, &mut frames);
-                    (count, blanks) = (encoded.frames as u64, encoded.blanks as u64);
+                    (count, blanks) = encode(&home.bytes, home.blanks, &mut frames);
                 }
                 Ok(Step::Part(_) | Step::Tail(_)) => {
                     framing::encode(&home.bytes, &mut frames);
@@ -93,6 +104,56 @@ impl Tailer {
     pub(crate) async fn finish(&mut self) -> anyhow::Result<Batch> {
         self.come_home().await?;
         self.ready.take().context("the follower was not sent")
+    }
+
+    /// Whether the follower is here, with or without a batch.
+    pub(crate) fn is_home(&self) -> bool {
+        self.home.is_some()
+    }
+
+    /// Waits until the follower is home. Cancel safe.
+    ///
+    /// # Errors
+    /// The reading thread panicked.
+    pub(crate) async fn arrive(&mut self) -> anyhow::Result<()> {
+        self.come_home().await
+    }
+
+    /// The batch that was brought, if any.
+    pub(crate) fn take(&mut self) -> Option<Batch> {
+        self.ready.take()
+    }
+
+    /// What is done with empty lines from now on; what was brought before is thrown away.
+    ///
+    /// # Errors
+    /// The reading thread panicked.
+    pub(crate) async fn frame(&mut self, blanks: Blanks) -> anyhow::Result<()> {
+        self.recall().await?;
+        if let Some(home) = &mut self.home {
+            home.blanks = blanks;
+        }
+        Ok(())
+    }
+
+    /// Asks the follower for something that may have to look into files. Not cancel safe.
+    ///
+    /// # Errors
+    /// The asking thread panicked.
+    pub(crate) async fn with<R: Send + 'static>(
+        &mut self,
+        ask: impl FnOnce(&mut Follower) -> R + Send + 'static,
+    ) -> anyhow::Result<R> {
+        self.come_home().await?;
+        let mut home = self.home.take().context("the follower is away")?;
+        let (home, answer) = tokio::task::spawn_blocking(move || {
+            let answer = ask(&mut home.follower);
+            (home, answer)
+        })
+        .await
+        .context("ask a follower")?;
+        self.home = Some(home);
+        Ok(answer)
     }
 
     async fn come_home(&mut self) -> anyhow::Result<()> {
@@ -129,18 +190,36 @@ impl Tailer {
     /// # Errors
     /// The looking thread panicked.
     pub(crate) async fn observe(&mut self) -> anyhow::Result<(Standing, Option<TailError>)> {
-        self.come_home().await?;
-        let mut home = self.home.take().context("the follower is away")?;
-        let (home, error) = tokio::task::spawn_blocking(move || {
-            let error = home.follower.observe(Now::system()).err();
-            (home, error)
+        self.with(|follower| {
+            let error = follower.observe(Now::system()).err();
+            (follower.standing(), error)
         })
         .await
-        .context("look at a file")?;
-        let standing = home.follower.standing();
-        self.home = Some(home);
-        Ok((standing, error))
     }
+}
+
+/// Appends whole lines as frames; how many, and how many were empty.
+fn encode(lines: &[u8], blanks: Blanks, frames: &mut Vec<u8>) -> (u64, u64) {
+    let encoded = framing::encode_lines(lines, frames);
+    let counts = (encoded.frames as u64, encoded.blanks as u64);
+    if blanks == Blanks::Told && encoded.blanks > 0 {
+        // Most batches have none, and were made in one go.
+        frames.clear();
+        for run in delivery::runs(lines) {
+            match run {
+                Run::Lines(range) => {
+                    framing::encode_lines(&lines[range], frames);
+                }
+                Run::Blank(count) => {
+                    let json = Control::Blank { count }
+                        .encode()
+                        .expect("a number is shorter than the longest control");
+                    framing::encode_control(&json, frames);
+                }
+            }
+        }
+    }
+    counts
 }
 
 /// A buffer that a long line made larger than this is not kept.

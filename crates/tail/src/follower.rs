@@ -101,6 +101,8 @@ pub struct Follower {
     pub(crate) alien_since: Option<Instant>,
     /// Files that wait to be named; nothing: whatever is new is named at once.
     pub(crate) strangers: Option<Vec<Stranger>>,
+    /// Files were named: the epochs before them are looked for once more.
+    pub(crate) unsettled: bool,
     /// So much of the live file another program has forwarded, if it turns out to be nobody's epoch.
     pub(crate) import: Option<u64>,
 }
@@ -145,6 +147,7 @@ impl Follower {
         Self {
             strangers: options.ask.then(Vec::new),
             import: None,
+            unsettled: false,
             options,
             chain,
             unconfirmed: VecDeque::new(),
@@ -331,7 +334,7 @@ impl Follower {
             let is = last.check(now).map_err(TailError::unreadable(path))?;
             if is == Identity::Other {
                 self.estrange(self.chain.len() - 1, now)?;
-            } else if live && !last.unproven() {
+            } else if live && !last.unproven() && !self.unsettled {
                 // The newest epoch that we know is the live one: nothing came after it.
                 self.strangers.take_if(|strangers| strangers.is_empty());
                 return Ok(false);

@@ -76,6 +76,7 @@ impl Follower {
         // Over the limit of open files there is more to come although nothing changes.
         let all = self.open_files() < MAX_OPEN;
         self.listing = all.then_some(listing);
+        self.unsettled = false;
         self.tidy(now);
         let changed = grown || lost || attached;
         self.changes += u64::from(changed);

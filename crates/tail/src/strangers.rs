@@ -136,6 +136,7 @@ impl Follower {
         }
         self.import = None;
         self.changes += 1;
+        self.unsettled = true;
         Ok(true)
     }
 

@@ -1,4 +1,4 @@
-//! Plain RFC 5425 (PROTOCOL §4): lines as frames to whoever takes them. There is no acknowledgement, so a batch counts
+//! Plain RFC 5425: lines as frames to whoever takes them. There is no acknowledgement, so a batch counts
 //! as delivered when the peer's TCP has all of its bytes, the peer has had time to refuse our certificate, and nothing
 //! has been heard of an end. What is behind that is sent again on the next connection.
 
@@ -10,16 +10,12 @@ use tail::{Gap, Roll, Span, Step};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
-use super::End;
+use super::idle::{Idle, LONGEST_NAP, Rest};
+use super::{Broken, End};
 use crate::connection::{Connection, PeerEnd};
 use crate::stream::Link;
 use crate::tailer::{Batch, OBSERVE};
 
-/// First and longest pause between two looks at a file that is still warm.
-const NAP: Duration = Duration::from_millis(2);
-const LONGEST_NAP: Duration = Duration::from_millis(50);
-/// A file without news for so long is watched instead of looked at.
-const WARM: Duration = Duration::from_millis(200);
 /// The pause after a read that failed.
 const READ_PAUSE: Duration = Duration::from_secs(1);
 
@@ -50,10 +46,7 @@ pub(crate) async fn deliver(
         }
         // In mid-frame there is no orderly end.
         Ok(Verdict::Cut) => Ok(End::Stopped),
-        Err(Broken::Connection(why)) => Ok(End::Lost {
-            why,
-            progress: session.progress,
-        }),
+        Err(Broken::Connection(why)) => Ok(End::lost(why, session.progress)),
         Err(Broken::Us(error)) => Err(error),
     }
 }
@@ -77,34 +70,9 @@ struct Sent {
     at: Instant,
 }
 
-/// Since when there has been nothing to read.
-struct Idle {
-    since: Instant,
-    nap: Duration,
-    looked: Instant,
-}
-
 enum Verdict {
     Stop,
     Cut,
-}
-
-/// Why a session can't go on.
-enum Broken {
-    Connection(String),
-    Us(anyhow::Error),
-}
-
-impl From<pki::ConnectProblem> for Broken {
-    fn from(problem: pki::ConnectProblem) -> Self {
-        Self::Connection(problem.to_string())
-    }
-}
-
-impl From<anyhow::Error> for Broken {
-    fn from(error: anyhow::Error) -> Self {
-        Self::Us(error)
-    }
 }
 
 impl Session<'_> {
@@ -277,31 +245,22 @@ impl Session<'_> {
         stop: &mut watch::Receiver<bool>,
     ) -> Result<(), Broken> {
         let now = Instant::now();
-        let idle = self.idle.get_or_insert(Idle {
-            since: now,
-            nap: NAP,
-            looked: now,
-        });
-        let warm = now.duration_since(idle.since) < WARM;
-        let nap = idle.nap;
-        let early = LONGEST_NAP.saturating_sub(now.duration_since(idle.looked));
-        idle.looked = now;
-        idle.nap = (nap * 2).min(LONGEST_NAP);
+        let rest = self.idle.get_or_insert_with(|| Idle::new(now)).rest(now);
         if !self.flight.is_empty() {
             self.settle().await?;
         } else {
             self.link.stand()?;
         }
-        if warm {
-            return self.rest(nap.min(wait), stop).await;
-        }
+        let deaf = match rest {
+            Rest::Nap(nap) => return self.rest(nap.min(wait), stop).await,
+            Rest::Watch { deaf } => deaf,
+        };
         if self.link.arm() {
             // Armed just now: what came before is not reported.
             return Ok(());
         }
-        if !early.is_zero() && early < LONGEST_NAP {
-            // Woken, and there was no whole line: a writer of small pieces must not keep us reading its unfinished line.
-            self.link.patience.wait(tokio::time::sleep(early)).await;
+        if !deaf.is_zero() {
+            self.link.patience.wait(tokio::time::sleep(deaf)).await;
         }
         let mut wait = wait;
         if let Some(until) = self.connection.verdict_due(&self.link.limits)

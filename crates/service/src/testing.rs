@@ -30,3 +30,20 @@ pub fn skip(test: &str, reason: &str) {
     file.write_all(line.as_bytes())
         .expect("the file of skips can be written");
 }
+
+/// A sample configuration with its commented keys and tables in force. Prose is left as it is: a line with `=` behind
+/// one lower-case word is a key, one that begins with `[` a table.
+pub fn uncommented(sample: &str) -> String {
+    let lines = sample.lines().map(|line| match line.strip_prefix("# ") {
+        Some(rest) if key(rest).is_some() || rest.starts_with('[') => rest,
+        _ => line,
+    });
+    lines.flat_map(|line| [line, "\n"]).collect()
+}
+
+/// The key of a line of TOML that sets one.
+pub fn key(line: &str) -> Option<&str> {
+    let key = line.split_once('=')?.0.trim();
+    let is_key = |c: char| c.is_ascii_lowercase() || c == '_';
+    (!key.is_empty() && key.chars().all(is_key)).then_some(key)
+}

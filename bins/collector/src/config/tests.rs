@@ -131,3 +131,14 @@ fn refuses_to_collect_nothing() {
     assert!(with("labels = []", &[]).is_err());
     assert!(with("labels = []\ndecnet_state = '/x.json'", &[]).is_ok());
 }
+
+#[test]
+fn takes_the_installed_samples() {
+    for sample in [
+        include_str!("../../../../deploy/etc/logferry/collector.toml"),
+        include_str!("../../../../deploy/decnet/collector.toml"),
+    ] {
+        config(sample);
+        config(&service::testing::uncommented(sample));
+    }
+}

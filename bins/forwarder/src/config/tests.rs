@@ -45,3 +45,21 @@ fn judges_stream_names() {
         assert!(check_name(bad).is_err(), "{bad}");
     }
 }
+
+#[test]
+fn takes_the_installed_samples() {
+    for sample in [
+        include_str!("../../../../deploy/etc/logferry/forwarder.toml"),
+        include_str!("../../../../deploy/decnet/forwarder.toml"),
+    ] {
+        for text in [sample, &service::testing::uncommented(sample)] {
+            let (raw, source) = service::config::parse(Path::new("forwarder.toml"), text)
+                .unwrap_or_else(|e| panic!("{e}"));
+            let mut problems = Problems::new();
+            // The DECNET sample leaves the master to DECNET's environment.
+            let environment = Environment::of([("DECNET_SWARM_MASTER_HOST", "master.example")]);
+            Config::check(raw, &source, &environment, &mut problems);
+            problems.none_or(()).unwrap_or_else(|e| panic!("{e}"));
+        }
+    }
+}

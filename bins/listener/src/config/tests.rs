@@ -1,5 +1,7 @@
 //! Defaults, environment, and every problem at once.
 
+use service::testing::{key, uncommented};
+
 use super::*;
 
 fn check(text: &str, environment: &Environment) -> Result<Config, Problems> {
@@ -120,22 +122,6 @@ fn the_sample_names_every_key() {
     ] {
         assert!(keys.contains(&name), "{name}");
     }
-}
-
-/// A sample with its commented keys and tables in force.
-fn uncommented(text: &str) -> String {
-    let lines = text.lines().map(|line| match line.strip_prefix("# ") {
-        Some(rest) if key(rest).is_some() || rest.starts_with('[') => rest,
-        _ => line,
-    });
-    lines.flat_map(|line| [line, "\n"]).collect()
-}
-
-/// The key of a line that sets one.
-fn key(line: &str) -> Option<&str> {
-    let key = line.split_once('=')?.0.trim();
-    let is_key = |c: char| c.is_ascii_lowercase() || c == '_';
-    (!key.is_empty() && key.chars().all(is_key)).then_some(key)
 }
 
 #[test]

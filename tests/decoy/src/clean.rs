@@ -80,10 +80,7 @@ fn fingerprint(name: &str, seq: u64, random: &mut Random) -> Emission {
         .with_ip(&ip);
     let bytes = event.bytes();
     event = event.field("remote_port", port);
-    Emission {
-        bytes,
-        record: Some(event.expected()),
-    }
+    Emission::one(bytes, event.expected())
 }
 
 fn redis(name: &str, seq: u64, random: &mut Random) -> Emission {
@@ -109,10 +106,7 @@ fn bracketed(name: &str, seq: u64, random: &mut Random) -> Emission {
         .field("remote_addr", format!("[{ip}]:4433"))
         .with_ip(&ip);
     let bytes = event.bytes();
-    Emission {
-        bytes,
-        record: Some(event.field("remote_port", "4433").expected()),
-    }
+    Emission::one(bytes, event.field("remote_port", "4433").expected())
 }
 
 fn mqtt(name: &str, seq: u64, random: &mut Random) -> Emission {
@@ -132,10 +126,7 @@ fn command(name: &str, seq: u64, random: &mut Random) -> Emission {
     event.pri = 14;
     let bytes = event.clone().msg(format!(" {msg}")).bytes();
     event.msgid = "command".to_owned();
-    Emission {
-        bytes,
-        record: Some(event.msg(msg).expected()),
-    }
+    Emission::one(bytes, event.msg(msg).expected())
 }
 
 /// The same through a relay that puts a message into a message.
@@ -152,10 +143,7 @@ fn rewrapped(name: &str, seq: u64, random: &mut Random) -> Emission {
     name.clone_into(&mut event.host);
     event.app = "bash".to_owned();
     event.msgid = "command".to_owned();
-    Emission {
-        bytes,
-        record: Some(event.msg(msg).expected()),
-    }
+    Emission::one(bytes, event.msg(msg).expected())
 }
 
 fn prose(name: &str, seq: u64, random: &mut Random) -> Emission {
@@ -198,10 +186,7 @@ fn two_elements(name: &str, seq: u64, random: &mut Random) -> Emission {
         &text[at..],
     ]
     .concat();
-    Emission {
-        bytes,
-        record: Some(event.expected()),
-    }
+    Emission::one(bytes, event.expected())
 }
 
 fn ahead_of_utc(name: &str, seq: u64, random: &mut Random) -> Emission {

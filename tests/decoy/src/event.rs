@@ -7,9 +7,33 @@ use crate::random::Random;
 pub struct Emission {
     /// The octets, final LF included.
     pub bytes: Vec<u8>,
-    /// The record of the last line in `bytes`; `None` if it is none that DECNET's rules take, or
-    /// more than one line.
-    pub record: Option<Expected>,
+    /// For each line in `bytes` that is not blank, the record that it must become; `None` if
+    /// DECNET's rules take it for no message.
+    pub records: Vec<Option<Expected>>,
+}
+
+impl Emission {
+    /// One line that becomes a record.
+    pub(crate) fn one(bytes: Vec<u8>, record: Expected) -> Self {
+        let records = vec![Some(record)];
+        Self { bytes, records }
+    }
+
+    /// One line that becomes none.
+    pub(crate) fn raw(bytes: impl Into<Vec<u8>>) -> Self {
+        let bytes = bytes.into();
+        Self {
+            bytes,
+            records: vec![None],
+        }
+    }
+
+    /// Each line that is not blank, without its LF, and its record.
+    pub fn lines(&self) -> impl Iterator<Item = (&[u8], Option<&Expected>)> {
+        let lines = self.bytes.split(|octet| *octet == b'\n');
+        let lines = lines.filter(|line| !line.is_empty());
+        lines.zip(self.records.iter().map(Option::as_ref))
+    }
 }
 
 /// The record that a line must become, as octets: what is not UTF-8 is replaced in JSON only.
@@ -46,6 +70,9 @@ pub(crate) struct Event {
     /// What the record must say.
     pub(crate) ip: String,
 }
+
+/// The address of an event that names none.
+pub(crate) const UNKNOWN: &str = "Unknown";
 
 /// A stamp's text and what it means.
 #[derive(Debug, Clone)]
@@ -115,7 +142,7 @@ impl Event {
             msgid: msgid.to_owned(),
             fields: Vec::new(),
             msg: Vec::new(),
-            ip: "Unknown".to_owned(),
+            ip: UNKNOWN.to_owned(),
         }
     }
 
@@ -182,10 +209,7 @@ impl Event {
     }
 
     pub(crate) fn emission(self) -> Emission {
-        Emission {
-            bytes: self.bytes(),
-            record: Some(self.expected()),
-        }
+        Emission::one(self.bytes(), self.expected())
     }
 }
 

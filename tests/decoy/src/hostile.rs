@@ -2,7 +2,7 @@
 
 use crate::{
     clean,
-    event::{Emission, Event, Stamp, escape, ipv4},
+    event::{Emission, Event, Stamp, UNKNOWN, escape, ipv4},
     random::Random,
 };
 
@@ -125,9 +125,18 @@ fn forged(name: &str, seq: u64, random: &mut Random) -> Emission {
     let body = format!(
         "a\n<134>1 2026-06-20T00:00:00Z victim ssh - auth_attempt [relay@55555 src_ip=\"9.9.9.9\" forged=\"{seq}\" decoy=\"{name}\"]\n"
     );
+    let bytes = event.clone().field("body", body).bytes();
+    let unfinished = Event {
+        fields: Vec::new(),
+        ip: UNKNOWN.to_owned(),
+        ..event
+    };
+    // Its quotes are escaped, so that its element is none: nothing in it speaks for its host.
+    let mut victim = Event::bare("victim", 0, "ssh", "auth_attempt").expected();
+    victim.timestamp = Some("2026-06-20 00:00:00".to_owned());
     Emission {
-        bytes: event.field("body", body).bytes(),
-        record: None,
+        bytes,
+        records: vec![Some(unfinished.expected()), Some(victim), None],
     }
 }
 
@@ -141,25 +150,22 @@ fn plain_text(name: &str, seq: u64, random: &mut Random) -> Emission {
         "<13>1 short",
         "{\"level\": \"info\", \"msg\": \"ready\"}",
     ]);
-    raw(format!("{text} seq={seq} {name}\n"))
+    Emission::raw(format!("{text} seq={seq} {name}\n"))
 }
 
 fn binary_text(name: &str, seq: u64, _random: &mut Random) -> Emission {
     let mut bytes = format!("seq={seq} {name} ").into_bytes();
     bytes.extend((0..=255).filter(|octet| *octet != b'\n'));
     bytes.push(b'\n');
-    Emission {
-        bytes,
-        record: None,
-    }
+    Emission::raw(bytes)
 }
 
 /// Blank lines, which are skipped, and then a line.
 fn after_blanks(name: &str, seq: u64, random: &mut Random) -> Emission {
     let blanks = 1 + random.below(3) as usize;
-    let Emission { mut bytes, record } = clean::emission(name, seq, random);
+    let Emission { mut bytes, records } = clean::emission(name, seq, random);
     bytes.splice(0..0, std::iter::repeat_n(b'\n', blanks));
-    Emission { bytes, record }
+    Emission { bytes, records }
 }
 
 fn no_stamp(name: &str, seq: u64, random: &mut Random) -> Emission {
@@ -183,7 +189,7 @@ fn empty_address(name: &str, seq: u64, random: &mut Random) -> Emission {
 }
 
 fn colours(name: &str, seq: u64, random: &mut Random) -> Emission {
-    raw(format!(
+    Emission::raw(format!(
         "\x1B[31;1mERROR\x1B[0m {} seq={seq} {name}\n",
         random.word(12)
     ))
@@ -191,16 +197,16 @@ fn colours(name: &str, seq: u64, random: &mut Random) -> Emission {
 
 /// Text that octet counting could take for a header.
 fn like_a_frame(name: &str, seq: u64, _random: &mut Random) -> Emission {
-    raw(format!("5 hello 0 16 <0>1 - - - - - - seq={seq} {name}\n"))
+    Emission::raw(format!("5 hello 0 16 <0>1 - - - - - - seq={seq} {name}\n"))
 }
 
 /// Text that could be taken for a control message.
 fn like_a_control(name: &str, seq: u64, _random: &mut Random) -> Emission {
-    raw(format!("14!{{\"skip\":{{\"to\":1}}}} seq={seq} {name}\n"))
+    Emission::raw(format!("14!{{\"skip\":{{\"to\":1}}}} seq={seq} {name}\n"))
 }
 
 fn trailing_blanks(name: &str, seq: u64, _random: &mut Random) -> Emission {
-    raw(format!("  seq={seq} {name} ends in blanks \t  \n"))
+    Emission::raw(format!("  seq={seq} {name} ends in blanks \t  \n"))
 }
 
 /// An element that never ends, as a cut at some limit leaves it.
@@ -215,24 +221,11 @@ fn unfinished(name: &str, seq: u64, random: &mut Random) -> Emission {
         fields: Vec::new(),
         ..event
     };
-    Emission {
-        bytes,
-        record: Some(event.expected()),
-    }
+    Emission::one(bytes, event.expected())
 }
 
 /// A byte order mark before everything.
 fn leading_mark(name: &str, seq: u64, random: &mut Random) -> Emission {
     let Emission { bytes, .. } = clean::emission(name, seq, random);
-    Emission {
-        bytes: [b"\xEF\xBB\xBF", &bytes[..]].concat(),
-        record: None,
-    }
-}
-
-fn raw(text: String) -> Emission {
-    Emission {
-        bytes: text.into_bytes(),
-        record: None,
-    }
+    Emission::raw([b"\xEF\xBB\xBF", &bytes[..]].concat())
 }

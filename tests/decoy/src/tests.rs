@@ -132,14 +132,21 @@ fn expected_records_are_what_the_parser_makes() {
 }
 
 fn check(emission: &Emission, seq: u64) {
-    let Some(expected) = &emission.record else {
-        return;
-    };
-    let line = emission
-        .bytes
-        .split(|octet| *octet == b'\n')
-        .rfind(|line| !line.is_empty());
-    let record = Record::parse(line.expect("a line")).expect("a record");
+    let lines = emission.bytes.split(|octet| *octet == b'\n');
+    let lines = lines.filter(|line| !line.is_empty()).count();
+    assert_eq!(lines, emission.records.len(), "{seq}");
+    for (line, expected) in emission.lines() {
+        match (Record::parse(line), expected) {
+            (Some(record), Some(expected)) => check_record(&record, expected, seq),
+            (record, expected) => assert!(
+                record.is_none() && expected.is_none(),
+                "{seq}: {record:?} {expected:?}"
+            ),
+        }
+    }
+}
+
+fn check_record(record: &Record<'_>, expected: &Expected, seq: u64) {
     let timestamp = record.time().map(|time| {
         let mut text = Vec::new();
         time.write_record(&mut text);

@@ -12,12 +12,35 @@ const LOOK_AHEAD: usize = 200_000;
 /// How many problems are kept with their text.
 const PROBLEMS_KEPT: usize = 8;
 
-/// The lines of one stream that Docker's json-file driver has stored of a container, oldest first, rotated files
-/// included, blank lines left out. A last line without LF counts. Lines of a TTY lose the terminal's CR.
+/// What a container wrote to one stream, blank lines left out.
+#[derive(Debug, Clone, Default)]
+pub struct Source {
+    /// The container's name.
+    pub name: String,
+    /// Its lines, without LF.
+    pub lines: Vec<Vec<u8>>,
+    /// Docker's stamp of each line, in UTC as records write it; none where nobody asked Docker.
+    pub stamps: Vec<String>,
+}
+
+impl Source {
+    fn push(&mut self, line: &str, stamp: &str, tty: bool) {
+        // The CR before an LF is the terminal's.
+        let line = line.strip_suffix('\r').filter(|_| tty).unwrap_or(line);
+        if !line.is_empty() {
+            self.lines.push(line.as_bytes().to_vec());
+            let seconds = stamp.get(..19).unwrap_or_default();
+            self.stamps.push(seconds.replacen('T', " ", 1));
+        }
+    }
+}
+
+/// The lines of one stream that Docker's json-file driver has stored of the container `name`, oldest first, rotated
+/// files included. A last line without LF counts. Lines of a TTY lose the terminal's CR.
 ///
 /// # Errors
 /// A file can't be read or holds an entry that is not JSON.
-pub fn container_lines(live: &Path, stream: &str, tty: bool) -> anyhow::Result<Vec<Vec<u8>>> {
+pub fn container_lines(name: &str, live: &Path, stream: &str, tty: bool) -> anyhow::Result<Source> {
     let mut files: Vec<PathBuf> = Vec::new();
     for number in 1.. {
         let rotated = PathBuf::from(format!("{}.{number}", live.display()));
@@ -28,8 +51,11 @@ pub fn container_lines(live: &Path, stream: &str, tty: bool) -> anyhow::Result<V
     }
     files.reverse();
     files.push(live.to_path_buf());
-    let mut lines = Vec::new();
-    let mut rest = String::new();
+    let mut source = Source {
+        name: name.to_owned(),
+        ..Source::default()
+    };
+    let (mut rest, mut stamp) = (String::new(), String::new());
     for file in files {
         let reader = BufReader::new(
             std::fs::File::open(&file).with_context(|| format!("open {}", file.display()))?,
@@ -39,26 +65,19 @@ pub fn container_lines(live: &Path, stream: &str, tty: bool) -> anyhow::Result<V
             if entry["stream"].as_str() != Some(stream) {
                 continue;
             }
+            if rest.is_empty() {
+                let time = entry["time"].as_str().context("entry without time")?;
+                time.clone_into(&mut stamp);
+            }
             rest.push_str(entry["log"].as_str().context("entry without log")?);
             if rest.ends_with('\n') {
-                push(&mut lines, &rest[..rest.len() - 1], tty);
+                source.push(&rest[..rest.len() - 1], &stamp, tty);
                 rest.clear();
             }
         }
     }
-    push(&mut lines, &rest, tty);
-    Ok(lines)
-}
-
-fn push(lines: &mut Vec<Vec<u8>>, line: &str, tty: bool) {
-    let line = if tty {
-        line.strip_suffix('\r').unwrap_or(line)
-    } else {
-        line
-    };
-    if !line.is_empty() {
-        lines.push(line.as_bytes().to_vec());
-    }
+    source.push(&rest, &stamp, tty);
+    Ok(source)
 }
 
 /// A line of a `.log` without the header that the collector put before it: the container that the header names, if
@@ -109,6 +128,8 @@ pub struct Interleaving {
     pub matched: u64,
     /// The first problems, in words.
     pub problems: Vec<String>,
+    /// For each line of the file, which source it is of, and its number there.
+    pub places: Vec<Option<(usize, usize)>>,
 }
 
 impl Interleaving {
@@ -124,14 +145,17 @@ impl Interleaving {
     }
 }
 
-/// Tells whether `lines` (each perhaps wrapped) is an interleaving of the sources: (container name, its lines).
-pub fn interleaving(lines: &[Vec<u8>], sources: &[(String, Vec<Vec<u8>>)]) -> Interleaving {
-    let mut found = Interleaving::default();
+/// Tells whether `lines` (each perhaps wrapped) is an interleaving of the sources.
+pub fn interleaving(lines: &[Vec<u8>], sources: &[Source]) -> Interleaving {
+    let mut found = Interleaving {
+        places: vec![None; lines.len()],
+        ..Interleaving::default()
+    };
     let mut next = vec![0_usize; sources.len()];
     let by_name: HashMap<&[u8], usize> = sources
         .iter()
         .enumerate()
-        .map(|(i, (name, _))| (name.as_bytes(), i))
+        .map(|(i, source)| (source.name.as_bytes(), i))
         .collect();
     for (number, line) in lines.iter().enumerate() {
         let (container, bytes) = unwrap_line(line);
@@ -139,15 +163,16 @@ pub fn interleaving(lines: &[Vec<u8>], sources: &[(String, Vec<Vec<u8>>)]) -> In
             Some(&source) => vec![source],
             None => (0..sources.len()).collect(),
         };
-        let expected = |&&s: &&usize| sources[s].1.get(next[s]).is_some_and(|l| l == bytes);
+        let expected = |&&s: &&usize| sources[s].lines.get(next[s]).is_some_and(|l| l == bytes);
         if let Some(&source) = candidates.iter().find(expected) {
+            found.places[number] = Some((source, next[source]));
             next[source] += 1;
             found.matched += 1;
             continue;
         }
         let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(160)]).into_owned();
         let ahead = candidates.iter().find_map(|&s| {
-            let rest = &sources[s].1[next[s]..];
+            let rest = &sources[s].lines[next[s]..];
             rest.iter()
                 .take(LOOK_AHEAD)
                 .position(|l| l == bytes)
@@ -158,12 +183,12 @@ pub fn interleaving(lines: &[Vec<u8>], sources: &[(String, Vec<Vec<u8>>)]) -> In
             found.matched += 1;
             found.problem(format!(
                 "line {number}: {skipped} lines of {} missing before {shown}",
-                sources[source].0
+                sources[source].name
             ));
             next[source] += skipped + 1;
         } else if candidates
             .iter()
-            .any(|&s| sources[s].1[..next[s]].iter().any(|l| l == bytes))
+            .any(|&s| sources[s].lines[..next[s]].iter().any(|l| l == bytes))
         {
             found.repeated += 1;
             found.problem(format!("line {number}: repeated: {shown}"));
@@ -172,8 +197,8 @@ pub fn interleaving(lines: &[Vec<u8>], sources: &[(String, Vec<Vec<u8>>)]) -> In
             found.problem(format!("line {number}: of no source: {shown}"));
         }
     }
-    for (source, (name, expected)) in sources.iter().enumerate() {
-        let missing = expected.len() - next[source];
+    for (source, Source { name, lines, .. }) in sources.iter().enumerate() {
+        let missing = lines.len() - next[source];
         if missing > 0 {
             found.lost += missing as u64;
             found.problem(format!("{missing} last lines of {name} missing"));

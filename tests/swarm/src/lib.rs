@@ -3,6 +3,7 @@
 //! It starts, kills and questions processes as an operator would, through their commands and files, and holds no code
 //! of theirs. The `logferry-swarm` command shows it (`demo`); the end-to-end tests stand on it.
 
+mod archived;
 mod check;
 mod child;
 pub mod demo;
@@ -13,7 +14,8 @@ mod programs;
 mod wait;
 mod worker;
 
-pub use check::{Interleaving, container_lines, interleaving, merged_lines, unwrap_line};
+pub use archived::{Archived, Run, archived_lines, runs};
+pub use check::{Interleaving, Source, container_lines, interleaving, merged_lines, unwrap_line};
 pub use child::Child;
 pub use docker::{Container, ContainerSpec, Daemon, Image};
 pub use master::Master;

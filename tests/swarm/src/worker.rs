@@ -205,6 +205,11 @@ impl Worker {
         Ok(())
     }
 
+    /// The name under which the master keeps its stream: plain mode knows no other.
+    pub fn stream(&self) -> &'static str {
+        "syslog"
+    }
+
     /// The `.log`.
     pub fn log(&self) -> PathBuf {
         self.dir.join("decky.log")

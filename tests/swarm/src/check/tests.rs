@@ -6,11 +6,16 @@ fn lines(words: &[&str]) -> Vec<Vec<u8>> {
     words.iter().map(|w| w.as_bytes().to_vec()).collect()
 }
 
-fn sources() -> Vec<(String, Vec<Vec<u8>>)> {
-    vec![
-        ("a".to_owned(), lines(&["a1", "a2", "a2"])),
-        ("b".to_owned(), lines(&["b1"])),
-    ]
+fn source(name: &str, words: &[&str]) -> Source {
+    Source {
+        name: name.to_owned(),
+        lines: lines(words),
+        stamps: Vec::new(),
+    }
+}
+
+fn sources() -> Vec<Source> {
+    vec![source("a", &["a1", "a2", "a2"]), source("b", &["b1"])]
 }
 
 #[test]

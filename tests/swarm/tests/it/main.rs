@@ -5,7 +5,11 @@
 )]
 
 mod bad_input;
+mod books;
+mod bursts;
 mod containers;
 mod faults;
 mod peers;
+mod records;
+mod stage;
 mod support;

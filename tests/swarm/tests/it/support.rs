@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use swarm::{Daemon, Programs, until};
+use swarm::{Daemon, Programs, Source, until};
 
 /// How long lines may take to arrive; a bound against hanging, not a measure.
 pub(crate) const ARRIVAL: Duration = Duration::from_secs(180);
@@ -94,43 +94,8 @@ pub(crate) fn need_docker() -> Option<Daemon> {
     need(Daemon::system().ok_or("no Docker daemon answers"))
 }
 
-/// A word that no other test and no other run uses, for labels and names.
-pub(crate) fn unique(word: &str) -> String {
-    use std::sync::atomic::{AtomicU32, Ordering};
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    format!(
-        "lf-{word}-{}-{}",
-        std::process::id(),
-        NEXT.fetch_add(1, Ordering::Relaxed)
-    )
-}
-
 /// Asserts that a `.log` holds every source line once and in order per container, and nothing else.
-pub(crate) fn assert_interleaving(log: &Path, sources: &[(String, Vec<Vec<u8>>)]) {
+pub(crate) fn assert_interleaving(log: &Path, sources: &[Source]) {
     let found = swarm::interleaving(&swarm::merged_lines(log).unwrap(), sources);
     assert!(found.is_exact(), "{}: {found:#?}", log.display());
-}
-
-/// Asserts that every line with a `src_ip` parameter that DECNET's reader would take stands in the `.json` with that
-/// address, in the order of the `.log`, and that the `.json` holds nothing that the `.log` has not.
-pub(crate) fn assert_records(log: &Path, json: &Path) {
-    let lines = swarm::merged_lines(log).unwrap();
-    let mut at = 0;
-    let mut records = 0;
-    for record in swarm::merged_lines(json).unwrap() {
-        let record: serde_json::Value = serde_json::from_slice(&record).unwrap();
-        let raw = record["raw_line"].as_str().unwrap();
-        let found = lines[at..]
-            .iter()
-            .position(|l| String::from_utf8_lossy(l) == raw);
-        at += found.unwrap_or_else(|| panic!("record of no line, or out of order: {raw}")) + 1;
-        if let Some(ip) = record["fields"]["src_ip"]
-            .as_str()
-            .filter(|ip| ip.parse::<std::net::IpAddr>().is_ok())
-        {
-            assert_eq!(record["attacker_ip"].as_str(), Some(ip), "{raw}");
-        }
-        records += 1;
-    }
-    assert!(records > 0, "no record in {}", json.display());
 }

@@ -32,6 +32,6 @@ fuzz target seconds="600":
 bench *args:
     sh deploy/bootstrap.sh bench {{args}}
 
-# kill -9 of everything under load, and counting
-torture *args:
-    @echo "torture: not built yet" >&2; exit 2
+# N kills of everything under load, drawn from SEED, and counting
+torture n="100" *seed:
+    cargo run --release -q -p swarm -- torture {{n}} {{seed}}

@@ -11,6 +11,7 @@ mod docker;
 mod master;
 mod peers;
 mod programs;
+pub mod torture;
 mod wait;
 mod worker;
 

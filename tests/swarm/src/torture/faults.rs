@@ -1,0 +1,329 @@
+//! What goes wrong, one thing after the other.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use rand::RngExt as _;
+
+use super::rotator::Rotator;
+use super::{Disk, Logs, Program, Swarm, WINDOW};
+use crate::wait::until;
+
+/// How long something that was killed may take to show that it was at work before.
+const PROGRESS: Duration = Duration::from_secs(4);
+
+/// How often what happened.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    /// Kills of a program that had done something since its start.
+    working: u64,
+    cuts: u64,
+    held: u64,
+    stale: u64,
+    half_open: u64,
+    pauses: u64,
+    renames: u64,
+    truncates: u64,
+    compressions: u64,
+    full: u64,
+    /// Programs that ended by themselves while their disk was full.
+    pub(super) ended: u64,
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} kills at work, {} cuts, {} delays, {} stale connections, {} half open, {} pauses, {} renames, \
+             {} copytruncates, {} compressed, {} full disks, {} ended by themselves",
+            self.working,
+            self.cuts,
+            self.held,
+            self.stale,
+            self.half_open,
+            self.pauses,
+            self.renames,
+            self.truncates,
+            self.compressions,
+            self.full,
+            self.ended
+        )
+    }
+}
+
+/// A program by its place in the swarm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Who {
+    Collector,
+    Forwarder,
+    Listener,
+}
+
+const ALL: [Who; 3] = [Who::Collector, Who::Forwarder, Who::Listener];
+
+impl Swarm {
+    /// One fault, and its end.
+    pub(super) fn step(&mut self, kills: u64) -> anyhow::Result<()> {
+        for program in self.programs() {
+            program.check_alive()?;
+        }
+        match self.random.random_range(0..100) {
+            0..64 => self.kill_some(kills - self.kills()),
+            64..72 => self.cut(),
+            72..77 => self.pause(),
+            77..80 => self.delay(),
+            80..84 => self.stale(),
+            84..86 => self.half_open(),
+            86..92 => self.rename(),
+            92..96 => self.truncate(),
+            96..98 if self.worker_disk.can_fill() => self.fill(Who::Collector),
+            98..100 if self.master_disk.can_fill() => self.fill(Who::Listener),
+            _ => self.cut(),
+        }
+    }
+
+    /// kill -9 of one program, of two, or of all; some while they start, most at work.
+    fn kill_some(&mut self, most: u64) -> anyhow::Result<()> {
+        let mut whom = ALL.to_vec();
+        let count = match self.random.random_range(0..20) {
+            0 => 3,
+            1..4 => 2,
+            _ => 1,
+        };
+        while whom.len() > count.min(usize::try_from(most).unwrap_or(3)) {
+            whom.remove(self.random.random_range(0..whom.len()));
+        }
+        if self.random.random_ratio(4, 5) && self.works(whom[0])? {
+            self.tally.working += whom.len() as u64;
+        }
+        self.nap(120);
+        for &who in &whom {
+            self.program(who).kill()?;
+        }
+        // Sometimes the others go on without it for a while.
+        let long = if self.random.random_ratio(1, 8) {
+            1_500
+        } else {
+            40
+        };
+        self.nap(long);
+        if long > 1_000 && self.random.random_ratio(1, 3) {
+            self.rename_logs(2)?;
+        }
+        for &who in &whom {
+            self.program(who).start()?;
+        }
+        Ok(())
+    }
+
+    /// Whether a program gets something done before time is up.
+    fn works(&mut self, who: Who) -> anyhow::Result<bool> {
+        let before = self.done(who)?;
+        let deadline = Instant::now() + PROGRESS;
+        while Instant::now() < deadline {
+            if self.done(who)? > before {
+                return Ok(true);
+            }
+            self.program(who).check_alive()?;
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+        Ok(false)
+    }
+
+    fn done(&self, who: Who) -> anyhow::Result<u64> {
+        match who {
+            Who::Collector => Ok(self.logs.decky.total()),
+            Who::Forwarder | Who::Listener => Ok(self.archived("decky")? + self.archived("app")?),
+        }
+    }
+
+    /// Connections end at some octet.
+    fn cut(&mut self) -> anyhow::Result<()> {
+        let most = if self.random.random_ratio(1, 3) {
+            200
+        } else {
+            300_000
+        };
+        let after = self.random.random_range(0..most);
+        self.proxy.cut_after(after);
+        self.tally.cuts += 1;
+        self.nap(300);
+        Ok(())
+    }
+
+    /// SIGSTOP for a while.
+    fn pause(&mut self) -> anyhow::Result<()> {
+        let who = ALL[self.random.random_range(0..ALL.len())];
+        self.program(who).pause()?;
+        self.nap(1_500);
+        self.tally.pauses += 1;
+        self.program(who).resume()
+    }
+
+    /// The network holds everything back, and then delivers it.
+    fn delay(&mut self) -> anyhow::Result<()> {
+        let held = self.proxy.hold();
+        self.nap(1_000);
+        held.release();
+        self.tally.held += 1;
+        Ok(())
+    }
+
+    /// Octets of an old connection arrive after a new forwarder has begun to send.
+    fn stale(&mut self) -> anyhow::Result<()> {
+        let held = self.proxy.hold();
+        self.nap(100);
+        self.forwarder.kill()?;
+        let before = self.proxy.made();
+        self.forwarder.start()?;
+        let made = || Ok((self.proxy.made() > before).then_some(()));
+        // A forwarder that waits longer is no fault: then they arrive before.
+        let _ = until("a new connection", Duration::from_secs(5), made);
+        self.nap(400);
+        held.release();
+        self.tally.stale += 1;
+        Ok(())
+    }
+
+    /// One end is gone, and the other is not told.
+    fn half_open(&mut self) -> anyhow::Result<()> {
+        let held = self.proxy.hold();
+        self.nap(100);
+        self.tally.half_open += 1;
+        if self.random.random_bool(0.7) {
+            held.leave_half_open();
+        } else {
+            held.leave_deaf();
+            // It would wait half a minute for an acknowledgement; sometimes it may.
+            if self.random.random_ratio(4, 5) {
+                self.forwarder.kill()?;
+                self.forwarder.start()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Rotation by rename, also of what the master writes.
+    fn rename(&mut self) -> anyhow::Result<()> {
+        let times = if self.random.random_ratio(1, 3) { 3 } else { 1 };
+        if self.random.random_ratio(1, 3) {
+            self.forwarder.kill()?;
+            self.rename_logs(times)?;
+            self.forwarder.start()?;
+        } else {
+            self.rename_logs(times)?;
+        }
+        if self.random.random_bool(0.5) {
+            self.logs.merged_log.rename()?;
+            self.logs.merged_json.rename()?;
+        }
+        Ok(())
+    }
+
+    fn rename_logs(&mut self, times: u32) -> anyhow::Result<()> {
+        for time in 0..times {
+            if time > 0 {
+                // So that there is something to rotate.
+                self.nap(300);
+            }
+            self.logs.decky.rename()?;
+            self.logs.json.rename()?;
+            if self.random.random_bool(0.5) {
+                self.logs.app.rename()?;
+            }
+            self.tally.renames += 1;
+        }
+        self.tidy()
+    }
+
+    /// Rotation by copy and truncate. What is written between the two is lost by the rotator, so the writer stands
+    /// still: paused, or dead.
+    fn truncate(&mut self) -> anyhow::Result<()> {
+        let dead = self.random.random_bool(0.5);
+        if dead {
+            self.collector.kill()?;
+        } else {
+            self.collector.pause()?;
+        }
+        self.logs.decky.copy_and_truncate()?;
+        self.logs.json.copy_and_truncate()?;
+        if dead {
+            self.collector.start()?;
+        } else {
+            self.collector.resume()?;
+        }
+        if self.random.random_bool(0.5) {
+            let writing = std::sync::Arc::clone(&self.own.writing);
+            let _writing = writing
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            self.logs.app.copy_and_truncate()?;
+        }
+        self.tally.truncates += 1;
+        self.tidy()
+    }
+
+    /// Compresses and removes rotated files.
+    fn tidy(&mut self) -> anyhow::Result<()> {
+        if self.collector.runs() && self.random.random_bool(0.5) {
+            self.logs.decky.compress(&self.collector.open_files())?;
+            self.logs.app.compress(&[])?;
+            self.tally.compressions += 1;
+        }
+        let slack = |archived: u64| archived.saturating_sub(WINDOW);
+        let (decky, app) = (slack(self.archived("decky")?), slack(self.archived("app")?));
+        let Logs {
+            decky: decky_log,
+            app: app_log,
+            json,
+            ..
+        } = &mut self.logs;
+        for (log, delivered) in [(decky_log, decky), (app_log, app), (json, 0)] {
+            Rotator::prune(log, delivered)?;
+        }
+        Ok(())
+    }
+
+    /// A full disk, and room again; meanwhile the program may be killed, and be unable to start.
+    fn fill(&mut self, who: Who) -> anyhow::Result<()> {
+        self.disk(who).fill()?;
+        self.tally.full += 1;
+        self.nap(1_500);
+        let killed = self.random.random_ratio(1, 3);
+        if killed {
+            self.program(who).kill()?;
+            self.nap(50);
+            self.program(who).start()?;
+            self.nap(1_000);
+        }
+        self.disk(who).drain()?;
+        if killed && self.program(who).check_alive().is_err() {
+            // What its unit would do. One that was there before must have waited.
+            self.tally.ended += 1;
+            self.program(who).restart()?;
+        }
+        Ok(())
+    }
+
+    fn disk(&self, who: Who) -> &Disk {
+        if who == Who::Listener {
+            &self.master_disk
+        } else {
+            &self.worker_disk
+        }
+    }
+
+    fn program(&mut self, who: Who) -> &mut Program {
+        match who {
+            Who::Collector => &mut self.collector,
+            Who::Forwarder => &mut self.forwarder,
+            Who::Listener => &mut self.listener,
+        }
+    }
+
+    /// A random while: the moment is the subject, not a synchronisation.
+    fn nap(&mut self, most_ms: u64) {
+        let ms = self.random.random_range(0..=most_ms);
+        std::thread::park_timeout(Duration::from_millis(ms));
+    }
+}

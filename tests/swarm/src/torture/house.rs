@@ -1,0 +1,182 @@
+//! The three programs with their configurations: started, killed, paused, and their memory watched.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::child::Child;
+use crate::programs::Programs;
+use crate::wait::until;
+
+/// How long a program may take to stop in order, or to come up.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// One program of the swarm.
+#[derive(Debug)]
+pub(super) struct Program {
+    /// `collector`, `forwarder` or `listener`.
+    pub(super) name: &'static str,
+    programs: Programs,
+    config: PathBuf,
+    messages: PathBuf,
+    child: Option<Child>,
+    paused: bool,
+    /// The most memory that any of its processes has had resident, in KiB.
+    pub(super) peak_kib: u64,
+    /// How often it was killed.
+    pub(super) kills: u64,
+}
+
+impl Program {
+    /// Writes its configuration below `dir`.
+    pub(super) fn new(
+        programs: &Programs,
+        name: &'static str,
+        dir: &Path,
+        config: &str,
+    ) -> anyhow::Result<Program> {
+        let path = dir.join(format!("{name}.toml"));
+        fs::write(&path, config).with_context(|| format!("write {}", path.display()))?;
+        Ok(Program {
+            name,
+            programs: programs.clone(),
+            config: path,
+            messages: dir.join(format!("{name}.messages")),
+            child: None,
+            paused: false,
+            peak_kib: 0,
+            kills: 0,
+        })
+    }
+
+    fn program(&self) -> String {
+        format!("logferry-{}", self.name)
+    }
+
+    /// Starts it, without waiting for anything.
+    pub(super) fn start(&mut self) -> anyhow::Result<()> {
+        if self.child.is_none() {
+            let config = self.config.to_str().context("path is not UTF-8")?;
+            let args = ["run", "--config", config];
+            let path = self.programs.path(&self.program());
+            self.child = Some(Child::start(&path, args, &[], &self.messages)?);
+        }
+        Ok(())
+    }
+
+    /// Fails if it has ended by itself.
+    pub(super) fn check_alive(&mut self) -> anyhow::Result<()> {
+        match &mut self.child {
+            Some(child) => child.check_alive(),
+            None => Ok(()),
+        }
+    }
+
+    /// kill -9.
+    pub(super) fn kill(&mut self) -> anyhow::Result<()> {
+        self.check_alive()?;
+        self.measure();
+        if let Some(child) = self.child.take() {
+            child.kill()?;
+            self.kills += 1;
+        }
+        self.paused = false;
+        Ok(())
+    }
+
+    /// SIGSTOP, and waits until it stands still.
+    pub(super) fn pause(&mut self) -> anyhow::Result<()> {
+        if let Some(child) = &self.child {
+            child.signal(Signal::STOP)?;
+            let stat = format!("/proc/{}/stat", child.pid());
+            until("a process that stands still", PATIENCE, || {
+                let stat = fs::read_to_string(&stat)?;
+                let state = stat.rsplit(") ").next().unwrap_or_default();
+                Ok(state.starts_with(['T', 'Z']).then_some(()))
+            })?;
+            self.paused = true;
+        }
+        Ok(())
+    }
+
+    /// SIGCONT.
+    pub(super) fn resume(&mut self) -> anyhow::Result<()> {
+        if let Some(child) = self.child.as_ref().filter(|_| self.paused) {
+            child.signal(Signal::CONT)?;
+        }
+        self.paused = false;
+        Ok(())
+    }
+
+    /// SIGTERM, and waits for the end.
+    pub(super) fn stop(&mut self) -> anyhow::Result<()> {
+        self.measure();
+        if let Some(child) = self.child.take() {
+            let status = child.stop(PATIENCE)?;
+            anyhow::ensure!(status.success(), "{} stopped with {status}", self.name);
+        }
+        Ok(())
+    }
+
+    /// Whether a process of it runs.
+    pub(super) fn runs(&self) -> bool {
+        self.child.is_some()
+    }
+
+    /// What it answers to `status`.
+    pub(super) fn status(&self) -> anyhow::Result<Value> {
+        let text = self.command(&["status", "--json"])?;
+        Ok(serde_json::from_str(&text)?)
+    }
+
+    /// Runs a command of it with its configuration.
+    pub(super) fn command(&self, args: &[&str]) -> anyhow::Result<String> {
+        let config = self.config.to_str().context("path is not UTF-8")?;
+        let args: Vec<&str> = args.iter().copied().chain(["--config", config]).collect();
+        self.programs.run(&self.program(), &args)
+    }
+
+    /// Starts it again after it has ended by itself.
+    pub(super) fn restart(&mut self) -> anyhow::Result<()> {
+        self.child = None;
+        self.start()
+    }
+
+    /// Runs a command of it that takes no configuration.
+    pub(super) fn bare(&self, args: &[&str]) -> anyhow::Result<String> {
+        self.programs.run(&self.program(), args)
+    }
+
+    /// Notes how much memory it has.
+    pub(super) fn measure(&mut self) {
+        let peak = self.child.as_ref().and_then(Child::memory_kib);
+        self.peak_kib = self.peak_kib.max(peak.map_or(0, |(_, peak)| peak));
+    }
+
+    /// Files that it has open for writing or reading, by device and inode.
+    pub(super) fn open_files(&self) -> Vec<(u64, u64)> {
+        use std::os::unix::fs::MetadataExt as _;
+        let Some(child) = &self.child else {
+            return Vec::new();
+        };
+        let Ok(entries) = fs::read_dir(format!("/proc/{}/fd", child.pid())) else {
+            return Vec::new();
+        };
+        let metas = entries
+            .flatten()
+            .filter_map(|entry| fs::metadata(entry.path()).ok());
+        metas.map(|meta| (meta.dev(), meta.ino())).collect()
+    }
+
+    /// The last lines of what it has printed.
+    pub(super) fn last_words(&self) -> String {
+        let bytes = fs::read(&self.messages).unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes);
+        let lines: Vec<&str> = text.lines().rev().take(5).collect();
+        lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+    }
+}

@@ -187,10 +187,12 @@ impl Keeper {
             return;
         };
         let Batch { bytes, room, .. } = batch;
+        let len = bytes.len() as u64;
+        let to = None;
         self.window.push(Entry {
             handle: Some(handle),
             by: None,
-            what: What::Bytes { bytes, to: None },
+            what: What::Bytes { bytes, len, to },
             room: Some(room),
         });
         // While the bytes are hot, and while others are being read. What fails is told by settle.

@@ -35,7 +35,7 @@ impl Keeper {
                     let to = open.end.advance(len).ok()?;
                     open.end = to;
                     let to = Some(to);
-                    Some(What::Bytes { bytes, to })
+                    Some(What::Bytes { bytes, len, to })
                 });
             }
             Said::Gap { to, cause } => self.write(id, None, |key, open| {

@@ -12,7 +12,7 @@ use super::answers::theirs;
 use super::trouble::{Chain, Trouble};
 use super::{Keeper, count};
 use crate::intake::{News, Room};
-use crate::merge::Step;
+use crate::merge::{Feed, Step};
 
 /// What was taken and does not stand yet. What plain senders sent is kept until it stands, because they do not send it
 /// again; of acknowledged connections a void window is sent again.
@@ -20,6 +20,8 @@ use crate::merge::Step;
 pub(super) struct Window {
     entries: Vec<Entry>,
     bytes: u64,
+    /// Of them, what is kept of acknowledged connections for the merged outputs.
+    kept: u64,
     /// So many of the entries are in segments.
     appended: usize,
     /// The archive voided the window and was not cut yet.
@@ -39,8 +41,14 @@ pub(super) struct Entry {
 }
 
 pub(super) enum What {
-    /// Bytes as they are; `to`: where an acknowledged connection counts their end.
-    Bytes { bytes: Bytes, to: Option<Offset> },
+    /// Bytes as they are.
+    Bytes {
+        /// They, as long as somebody needs them.
+        bytes: Bytes,
+        len: u64,
+        /// Where an acknowledged connection counts their end.
+        to: Option<Offset>,
+    },
     /// Bytes that will never come.
     Gap {
         key: StreamKey,
@@ -92,6 +100,26 @@ impl Window {
         plain.map(|entry| entry.what.len()).sum()
     }
 
+    /// Of bytes that were just appended, and that their connection would send again, no more is kept than the merged
+    /// outputs can use: what they do not get from here they read from the archive.
+    fn let_go(&mut self, feed: &Feed) {
+        let Some(entry) = self.entries.get_mut(self.appended - 1) else {
+            return;
+        };
+        if let What::Bytes {
+            bytes,
+            len,
+            to: Some(_),
+        } = &mut entry.what
+        {
+            if feed.is_on() && self.kept + *len <= MAX_KEPT {
+                self.kept += *len;
+            } else {
+                *bytes = Bytes::new();
+            }
+        }
+    }
+
     /// Takes out the first step that is in no segment.
     fn remove_next(&mut self) {
         let entry = self.entries.remove(self.appended);
@@ -102,6 +130,7 @@ impl Window {
     fn settled(&mut self) -> Vec<Entry> {
         let settled: Vec<_> = self.entries.drain(..self.appended).collect();
         self.appended = 0;
+        self.kept = 0;
         self.urgent = false;
         self.bytes -= settled.iter().map(|entry| entry.what.len()).sum::<u64>();
         settled
@@ -112,6 +141,7 @@ impl Window {
         let stays = |entry: &Entry| entry.by.is_none_or(|id| !gone.contains(&id));
         self.entries.retain(stays);
         self.appended = 0;
+        self.kept = 0;
         self.bytes = self.entries.iter().map(|entry| entry.what.len()).sum();
     }
 }
@@ -119,7 +149,7 @@ impl Window {
 impl What {
     fn len(&self) -> u64 {
         match self {
-            What::Bytes { bytes, .. } => bytes.len() as u64,
+            What::Bytes { len, .. } => *len,
             _ => 0,
         }
     }
@@ -152,6 +182,7 @@ impl Keeper {
                 Ok(()) => {
                     entry.room = None;
                     self.window.appended += 1;
+                    self.window.let_go(&self.feed);
                 }
                 Err(AppendError::Refused { key, what }) => {
                     tracing::error!(stream = %key, what, "a step does not fit the archive");
@@ -424,5 +455,7 @@ pub(super) fn roll_cause(cause: RollCause) -> &'static str {
     }
 }
 
+/// Most bytes of acknowledged connections that a window keeps for the merged outputs.
+const MAX_KEPT: u64 = 1 << 20;
 /// Most steps in one window: small ones are held in memory without counting as bytes.
 const MAX_ENTRIES: usize = 4096;

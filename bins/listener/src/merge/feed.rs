@@ -71,7 +71,7 @@ pub(crate) struct Source {
 pub(crate) enum Step {
     /// Appended bytes, as they are in the archive.
     Bytes(Bytes),
-    /// Recorded a gap, up to this offset.
+    /// Went on to this offset: over a gap, or with bytes that only the archive has now.
     Gap(u64),
 }
 
@@ -122,6 +122,11 @@ impl Feed {
     pub(crate) fn new() -> (Feed, Inbox) {
         let shared = Arc::<Shared>::default();
         (Feed(Some(Arc::clone(&shared))), Inbox(shared))
+    }
+
+    /// Whether anybody listens.
+    pub(crate) fn is_on(&self) -> bool {
+        self.0.is_some()
     }
 
     /// Tells where the epochs stand that are not over, when the archive of a data directory was opened and before

@@ -120,3 +120,32 @@ async fn a_stop_lets_forwarders_finish() {
     assert_eq!(archived.len(), sending.acked);
     assert!(sending.acked > 100_000 && sending.bytes.starts_with(&archived));
 }
+
+#[tokio::test]
+async fn stays_small_while_it_receives() {
+    let master = Arc::new(Master::started().await);
+    let identity = master.enroll("web-1");
+    let mut tasks = JoinSet::new();
+    for n in 0..4u8 {
+        let (identity, master) = (identity.clone(), Arc::clone(&master));
+        tasks.spawn(async move {
+            let mut sending = Sending::new(&format!("s{n}"), epoch(n), lines(0, 80_000));
+            sending.send(&master, &identity).await.unwrap();
+        });
+    }
+    tasks.join_all().await;
+    let path = format!("/proc/{}/status", master.pid().as_raw_nonzero());
+    let status = std::fs::read_to_string(path).unwrap();
+    let kib = |name: &str| -> u64 {
+        let value = status.lines().find_map(|line| line.strip_prefix(name));
+        value
+            .unwrap()
+            .trim_end_matches(" kB")
+            .trim()
+            .parse()
+            .unwrap()
+    };
+    // The code of a debug build is some 20 MiB, of a release build some 8.
+    let own = kib("VmHWM:") - kib("RssFile:");
+    assert!(own < 24 << 10, "{own} KiB");
+}

@@ -271,6 +271,11 @@ impl State {
 }
 
 impl Inbox {
+    /// What changed.
+    pub(crate) fn news(&self) -> Vec<News> {
+        self.0.state().take_news()
+    }
+
     /// What changed, and the next piece.
     pub(crate) fn take(&self) -> Mail {
         let mut state = self.0.state();
@@ -330,3 +335,6 @@ impl Inbox {
 
 /// Most bytes of committed batches kept for the merger; what is beyond it is read from the archive again.
 pub(crate) const MAX_QUEUE: usize = 2 << 20;
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use framing::Decoder;
 use memchr::memchr;
 use rfc5424::Timestamp;
 
-use crate::merge::feed::{Mail, Piece, Source};
+use crate::merge::feed::{Mail, News, Piece, Source};
 use crate::merge::ledger;
 use crate::merge::lines::{self, Files, Written};
 use crate::merge::merger::{BATCH_BYTES, Merger, Outputs, now};
@@ -96,17 +96,19 @@ impl Merger {
                 self.piece(piece)?;
                 continue;
             }
-            // The one that is furthest behind first, so that none starves.
-            let behind = self
-                .streams
-                .iter()
-                .filter(|(_, stream)| stream.next() != Next::Nothing);
-            let Some(key) = behind
-                .max_by_key(|(_, stream)| stream.lag())
-                .map(|(key, _)| key.clone())
+            // The one that is furthest behind first, and in turns with it those of which it is not known how far, so
+            // that none starves.
+            self.turn = !self.turn;
+            let behind = self.streams.iter().filter_map(|(key, stream)| {
+                let next = stream.next();
+                let is_unknown = self.turn && stream.is_over(next);
+                (next != Next::Nothing).then(|| (is_unknown, stream.lag(), key))
+            });
+            let Some((.., key)) = behind.max_by_key(|(is_unknown, lag, _)| (*is_unknown, *lag))
             else {
                 break;
             };
+            let key = key.clone();
             let next = self.stream(&key).next();
             self.step(&key, next)?;
         }
@@ -114,12 +116,16 @@ impl Merger {
     }
 
     /// Takes down what is new, and gives the next piece.
-    pub(super) fn hear(&mut self) -> Option<Piece> {
+    fn hear(&mut self) -> Option<Piece> {
         let Mail { news, piece } = self.inbox.take();
-        for news in news {
-            self.stream(&news.source.key).told(&news);
-        }
+        self.told(&news);
         piece
+    }
+
+    pub(super) fn told(&mut self, news: &[News]) {
+        for news in news {
+            self.stream(&news.source.key).told(news);
+        }
     }
 
     pub(super) fn stream(&mut self, key: &StreamKey) -> &mut Stream {

@@ -93,6 +93,8 @@ pub(super) struct Merger {
     drain: Duration,
     pub(super) streams: HashMap<StreamKey, Stream>,
     pub(super) back: Option<Back>,
+    /// Whose turn it is.
+    pub(super) turn: bool,
     pub(super) batch: Batch,
     complaints: Seldom,
 }
@@ -140,6 +142,7 @@ impl Merger {
             drain: config.limits.drain,
             streams,
             back: None,
+            turn: false,
             complaints: Seldom::new(Duration::from_secs(60)),
         })
     }
@@ -239,7 +242,8 @@ impl Merger {
     async fn wait(&mut self, left: &mut Duration) -> bool {
         self.metrics.merged_failures.inc();
         self.pulse.beat();
-        self.hear();
+        let news = self.inbox.news();
+        self.told(&news);
         self.lag();
         if *self.stop.borrow() || self.inbox.is_over() {
             let Some(rest) = left.checked_sub(RETRY) else {

@@ -288,6 +288,15 @@ impl Stream {
         }
     }
 
+    /// Whether what comes next is of an epoch that is over, or unknown: [`Stream::lag`] says nothing of it.
+    pub(super) fn is_over(&self, next: Next) -> bool {
+        match next {
+            Next::Nothing => false,
+            Next::Ledger => true,
+            Next::Epoch(at) => self.epochs[at].is_over(),
+        }
+    }
+
     /// Octets that are known to be committed and not in the files.
     pub(super) fn lag(&self) -> u64 {
         let told = self.epochs.iter().filter(|epoch| !epoch.is_over());

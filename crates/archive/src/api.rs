@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::name::{EpochId, StreamKey};
 
 /// Where an epoch comes from, as its worker says.
@@ -15,13 +17,14 @@ pub struct Origin {
 }
 
 /// The hash of the `len` bytes that end at `end`. With `len` 0 it proves nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Print {
     /// The offset behind the last byte.
     pub end: u64,
     /// How many bytes, at most 4096.
     pub len: u32,
     /// Their BLAKE3 hash.
+    #[serde(with = "crate::entry::hex")]
     pub blake3: [u8; 32],
 }
 

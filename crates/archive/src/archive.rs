@@ -1,20 +1,32 @@
-//! The archive itself: epochs by handle, and the commit window over all of them.
+//! The archive itself: epochs by handle, and what can be asked of them.
 
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use offsets::{Fact, Ledger, LedgerError};
+use offsets::Fact;
 
-use crate::api::{Compression, Held, Origin, Print, Retained, Retention, Stand};
+use crate::api::{Held, Origin, Stand};
+use crate::clock::{Clock, Trust};
 use crate::dir::Dir;
-use crate::epoch::{Epoch, SegmentLimits, WriteError};
-use crate::error::{AppendError, CommitError, OpenError, VoidError};
-use crate::fault::{Fault, Step};
-use crate::index::{Entry, Index, IndexError};
+use crate::entry::{Change, Entry, LedgerMark};
+use crate::epoch::Epoch;
+use crate::error::{AppendError, CommitError, OpenError};
+use crate::fault::Fault;
+use crate::index::{Index, IndexError};
 use crate::name::{ARCHIVE_DIR, ArchiveId, EpochId, Form, StreamKey, archive_id};
+use crate::reader::{Chunk, ReadError, Reader};
 use crate::recover::{self, Recovered};
+use crate::witness::Witness;
+
+mod commit;
+mod compress;
+mod retain;
+mod window;
+
+use compress::Job;
+use window::Window;
 
 /// How an archive is kept.
 #[derive(Debug, Clone)]
@@ -30,6 +42,11 @@ pub struct Options {
     pub reserve_bytes: u64,
     /// Most segment files held open between windows.
     pub max_open_files: usize,
+    /// Most epochs of a stream that can be written without being loaded again; one more closes the segment of the one
+    /// that was opened longest ago.
+    pub max_open_epochs: usize,
+    /// What time it is.
+    pub clock: Clock,
     /// For tests: asked before each step.
     pub fault: Fault,
 }
@@ -42,14 +59,17 @@ impl Default for Options {
             window_bytes: 16 << 20,
             reserve_bytes: 64 << 20,
             max_open_files: 1024,
+            max_open_epochs: 4,
+            clock: Clock::default(),
             fault: Fault::default(),
         }
     }
 }
 
-/// An epoch that can be appended to, in the [`Archive`] that gave it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Handle(usize);
+/// An epoch that can be appended to, in the [`Archive`] that gave it. Never given twice; it is gone when its stream
+/// has opened several other epochs since, or when it was sealed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Handle(u64);
 
 /// What a commit window added to an epoch, or where an epoch stands: everything below `to` is durable.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,18 +95,41 @@ pub struct Committed {
 #[derive(Debug)]
 pub struct Archive {
     id: ArchiveId,
+    data: PathBuf,
     path: PathBuf,
     root: Dir,
     options: Options,
     index: Index,
-    epochs: Vec<Epoch>,
-    by_id: HashMap<(StreamKey, EpochId), usize>,
-    /// Epochs that the current window has something of.
-    touched: Vec<usize>,
+    witness: Witness,
+    /// The number of the last window that stands.
+    number: i64,
+    /// Unix milliseconds of the newest window.
+    newest_ms: Option<i64>,
+    epochs: HashMap<Handle, Epoch>,
+    by_id: HashMap<(StreamKey, EpochId), Handle>,
+    streams: HashMap<StreamKey, Stream>,
+    next_handle: u64,
+    /// Epochs that were neither sealed nor loaded when the archive was opened.
+    resting: Vec<Entry>,
+    window: Window,
     open_files: usize,
-    room_checked: bool,
-    void: bool,
     recovered: Vec<Recovered>,
+    trust: Trust,
+    job: Option<Job>,
+}
+
+/// A stream of which something is known.
+#[derive(Debug, Default)]
+struct Stream {
+    ledger: LedgerMark,
+    /// Loaded epochs; the one that was opened last is the last.
+    loaded: Vec<Handle>,
+    /// Facts of the current window that belong to no epoch.
+    notes: Vec<Fact>,
+    /// The current window may have written to the ledger.
+    told: bool,
+    /// Where the ledger stands when the current window does.
+    next: Option<LedgerMark>,
 }
 
 impl Archive {
@@ -104,23 +147,33 @@ impl Archive {
         let root = Dir::root(data)
             .and_then(|data| data.ensure(ARCHIVE_DIR))
             .map_err(|e| OpenError::Io(path.clone(), e))?;
-        let (index, entries, recovered) = recover::run(data, &root, options.window_bytes).await?;
+        let begun = recover::run(data, &root, &options).await?;
         let mut archive = Archive {
             id,
+            data: data.to_owned(),
             path,
             root,
-            options,
-            index,
-            epochs: Vec::new(),
+            index: begun.index,
+            witness: begun.witness,
+            number: begun.number,
+            newest_ms: begun.newest_ms,
+            epochs: HashMap::new(),
             by_id: HashMap::new(),
-            touched: Vec::new(),
+            streams: HashMap::new(),
+            next_handle: 0,
+            resting: begun.resting,
+            window: Window::default(),
             open_files: 0,
-            room_checked: false,
-            void: false,
-            recovered,
+            recovered: begun.recovered,
+            trust: Trust::new(&options.clock, begun.newest_ms),
+            options,
+            job: None,
         };
-        for entry in entries {
-            archive.insert(Epoch::from_entry(entry));
+        for (key, ledger) in begun.ledgers {
+            archive.streams.entry(key).or_default().ledger = ledger;
+        }
+        for entry in begun.live {
+            archive.insert(entry);
         }
         Ok(archive)
     }
@@ -135,20 +188,41 @@ impl Archive {
         &self.recovered
     }
 
-    /// Where every epoch that is not over stands.
+    /// Where every epoch stands that is not sealed: those that are loaded, and those that were not when the archive
+    /// was opened. For the start; the handles of epochs that are not loaded are gone from the beginning.
     pub fn standing(&self) -> impl Iterator<Item = Committed> + '_ {
-        self.epochs
+        let loaded = self.epochs.iter().map(|(handle, epoch)| Committed {
+            handle: *handle,
+            key: epoch.key.clone(),
+            epoch: epoch.id,
+            form: epoch.form,
+            from: epoch.base,
+            to: epoch.committed.end,
+            ledger: self.ledger(&epoch.key),
+        });
+        let resting = self
+            .resting
             .iter()
-            .enumerate()
-            .map(|(slot, epoch)| Committed {
-                handle: Handle(slot),
-                key: epoch.key.clone(),
-                epoch: epoch.id,
-                form: epoch.form,
-                from: epoch.base,
-                to: epoch.committed.end,
-                ledger: [0; 32],
-            })
+            .filter(|entry| !self.by_id.contains_key(&(entry.key.clone(), entry.epoch)));
+        loaded.chain(resting.map(|entry| Committed {
+            handle: GONE,
+            key: entry.key.clone(),
+            epoch: entry.epoch,
+            form: entry.form,
+            from: entry.base,
+            to: entry.mark.end,
+            ledger: self.ledger(&entry.key),
+        }))
+    }
+
+    fn ledger(&self, key: &StreamKey) -> [u8; 32] {
+        self.streams
+            .get(key)
+            .map_or([0; 32], |stream| stream.ledger.head)
+    }
+
+    fn stream_path(&self, key: &StreamKey) -> PathBuf {
+        self.path.join(key.worker()).join(key.stream())
     }
 
     /// The one epoch of a plain stream, opened if this is its first.
@@ -159,20 +233,22 @@ impl Archive {
         let known = self
             .epochs
             .iter()
-            .enumerate()
             .filter(|(_, e)| e.form == Form::Frames && e.key == *key);
         // A second one can only be an empty one whose making failed half-way.
-        match known.max_by_key(|(_, e)| e.now.end) {
-            Some((slot, _)) => Ok(Handle(slot)),
-            None => {
-                self.open_epoch(key, EpochId::random(), Form::Frames, 0, Origin::default())
-                    .await
-            }
+        if let Some((handle, _)) = known.max_by_key(|(_, e)| e.now.end) {
+            return Ok(*handle);
         }
+        let held = self.index.newest(key, usize::MAX).await?;
+        let frames = held.iter().filter(|entry| entry.form == Form::Frames);
+        let id = frames
+            .max_by_key(|entry| entry.mark.end)
+            .map_or_else(EpochId::random, |entry| entry.epoch);
+        self.open_epoch(key, id, Form::Frames, 0, Origin::default())
+            .await
     }
 
     /// An epoch by its identifier, opened at `base` if it is new. The index knows of it before the directory exists,
-    /// so that nothing in the archive is unknown to the index.
+    /// so that nothing in the archive is unknown to the index. Form, base and origin of a known one stay as they are.
     ///
     /// # Errors
     /// [`CommitError::Index`], as in [`Archive::plain`].
@@ -184,16 +260,98 @@ impl Archive {
         base: u64,
         origin: Origin,
     ) -> Result<Handle, CommitError> {
-        let _ = origin;
-        if self.void {
+        if self.window.is_void() {
             return Err(CommitError::Void);
         }
-        if let Some(&slot) = self.by_id.get(&(key.clone(), id)) {
-            return Ok(Handle(slot));
+        if let Some(&handle) = self.by_id.get(&(key.clone(), id)) {
+            let loaded = &mut self.streams.entry(key.clone()).or_default().loaded;
+            loaded.retain(|other| *other != handle);
+            loaded.push(handle);
+            if let Some(epoch) = self.epochs.get_mut(&handle) {
+                epoch.leaving = false;
+            }
+            return Ok(handle);
         }
-        let epoch = Epoch::new(key.clone(), id, form, base, now_ms());
-        self.index.put(&[epoch.entry()]).await?;
-        Ok(self.insert(epoch))
+        let mut entry = match self.ask(async |index| index.find(key, id).await).await? {
+            Some(entry) => entry,
+            None => {
+                let now_ms = self.options.clock.now_ms();
+                let mut entry = Entry::new(key.clone(), id, form, base, now_ms);
+                (entry.after, entry.of) = (origin.after, origin.of);
+                entry
+            }
+        };
+        // What is written to it from now on has to be looked at after a crash.
+        entry.live = !entry.mark.sealed;
+        let mut entries = self.make_room(key)?;
+        let mut row = entry.clone();
+        row.pieces = (0, Vec::new());
+        entries.push(row);
+        let change = Change {
+            entries,
+            ledgers: Vec::new(),
+        };
+        self.index.put(&change, None).await?;
+        for gone in &change.entries[..change.entries.len() - 1] {
+            self.forget(&gone.key.clone(), gone.epoch);
+        }
+        Ok(self.insert(entry))
+    }
+
+    /// Keeps the number of a stream's loaded epochs in bounds: those of the oldest with nothing to write go at once,
+    /// given as their rows; others with the window that closes their segment.
+    fn make_room(&mut self, key: &StreamKey) -> Result<Vec<Entry>, CommitError> {
+        let mut rows = Vec::new();
+        let loaded = self
+            .streams
+            .get(key)
+            .map_or_else(Vec::new, |stream| stream.loaded.clone());
+        let over = (loaded.len() + 1).saturating_sub(self.options.max_open_epochs.max(1));
+        for handle in loaded.into_iter().take(over) {
+            let Some(epoch) = self.epochs.get_mut(&handle) else {
+                continue;
+            };
+            if !epoch.touched && epoch.now.segment.is_none() {
+                let mut entry = epoch.committed_entry();
+                entry.live = false;
+                rows.push(entry);
+            } else {
+                epoch.leaving = true;
+                self.close_segment(handle).map_err(|e| match e {
+                    AppendError::Failed { key, source } => {
+                        CommitError::Sync(self.stream_path(&key), source)
+                    }
+                    _ => CommitError::Void,
+                })?;
+            }
+        }
+        Ok(rows)
+    }
+
+    fn insert(&mut self, entry: Entry) -> Handle {
+        let handle = Handle(self.next_handle);
+        self.next_handle += 1;
+        let epoch = Epoch::from_entry(entry);
+        self.by_id.insert((epoch.key.clone(), epoch.id), handle);
+        let stream = self.streams.entry(epoch.key.clone()).or_default();
+        stream.loaded.push(handle);
+        self.epochs.insert(handle, epoch);
+        handle
+    }
+
+    /// Lets go of an epoch of which nothing is uncommitted.
+    fn forget(&mut self, key: &StreamKey, id: EpochId) {
+        let Some(handle) = self.by_id.remove(&(key.clone(), id)) else {
+            return;
+        };
+        if let Some(stream) = self.streams.get_mut(key) {
+            stream.loaded.retain(|other| *other != handle);
+        }
+        if let Some(epoch) = self.epochs.remove(&handle) {
+            self.open_files -= usize::from(epoch.is_open());
+        }
+        self.resting
+            .retain(|entry| entry.epoch != id || entry.key != *key);
     }
 
     /// Whether the epoch is known, also when nothing of it is held.
@@ -201,7 +359,13 @@ impl Archive {
     /// # Errors
     /// The index can't be asked.
     pub async fn known(&mut self, key: &StreamKey, id: EpochId) -> Result<bool, IndexError> {
-        Ok(self.by_id.contains_key(&(key.clone(), id)))
+        if self.by_id.contains_key(&(key.clone(), id)) {
+            return Ok(true);
+        }
+        Ok(self
+            .ask(async |index| index.find(key, id).await)
+            .await?
+            .is_some())
     }
 
     /// Where an epoch stands. Only of use when nothing of it is uncommitted.
@@ -209,29 +373,19 @@ impl Archive {
     /// # Errors
     /// [`AppendError::Refused`] for a handle that is gone.
     pub fn stand(&self, handle: Handle) -> Result<Stand, AppendError> {
-        let epoch = &self.epochs[handle.0];
-        let entry = epoch.entry();
-        let tail = Print {
-            end: entry.committed,
-            len: u32::try_from(entry.tail.len).unwrap_or(0),
-            blake3: entry.tail.hash,
-        };
-        Ok(Stand {
-            end: entry.committed,
-            tail,
-            in_line: false,
-            sealed: false,
-            ledger: [0; 32],
-        })
+        let epoch = self.epochs.get(&handle).ok_or(AppendError::Gone)?;
+        Ok(epoch.stand(self.ledger(&epoch.key)))
     }
 
-    /// The newest epochs of a stream, newest first.
+    /// The newest epochs of a stream, newest first, as they are committed.
     ///
     /// # Errors
     /// The index can't be asked.
     pub async fn epochs(&mut self, key: &StreamKey, most: usize) -> Result<Vec<Held>, IndexError> {
-        let _ = (key, most);
-        Ok(Vec::new())
+        let entries = self
+            .ask(async |index| index.newest(key, most).await)
+            .await?;
+        Ok(entries.iter().map(Entry::held).collect())
     }
 
     /// The hash of the `len` bytes before `end`; `None` when they are not held, or not committed.
@@ -245,348 +399,68 @@ impl Archive {
         end: u64,
         len: u32,
     ) -> io::Result<Option<[u8; 32]>> {
-        let _ = (key, epoch, end, len);
-        Err(io::ErrorKind::Unsupported.into())
-    }
-
-    fn unbuilt(&self, handle: Handle) -> AppendError {
-        AppendError::Refused {
-            key: self.epochs[handle.0].key.clone(),
-            what: "not built yet",
-        }
-    }
-
-    /// Records that the bytes from the end to `to` will never come, and goes on at `to`. Part of the window.
-    ///
-    /// # Errors
-    /// [`AppendError::Refused`] for a gap backwards or in a sealed epoch; [`AppendError::Failed`] voids the window.
-    pub fn gap(&mut self, handle: Handle, to: u64, cause: &str) -> Result<(), AppendError> {
-        let _ = (to, cause);
-        Err(self.unbuilt(handle))
-    }
-
-    /// Records that the epoch ended where it stands, and that `next` follows. `lost`: bytes known to be lost at its
-    /// end; none: unknown. The same again changes nothing. Part of the window.
-    ///
-    /// # Errors
-    /// As [`Archive::gap`].
-    pub fn roll(
-        &mut self,
-        handle: Handle,
-        next: EpochId,
-        cause: &str,
-        lost: Option<u64>,
-    ) -> Result<(), AppendError> {
-        let _ = (next, cause, lost);
-        Err(self.unbuilt(handle))
-    }
-
-    /// Records that nothing may be appended to the epoch any more. Part of the window.
-    ///
-    /// # Errors
-    /// As [`Archive::gap`].
-    pub fn seal(&mut self, handle: Handle) -> Result<(), AppendError> {
-        Err(self.unbuilt(handle))
-    }
-
-    /// Closes the epoch's segment if it has bytes. Part of the window.
-    ///
-    /// # Errors
-    /// As [`Archive::gap`].
-    pub fn close_segment(&mut self, handle: Handle) -> Result<(), AppendError> {
-        Err(self.unbuilt(handle))
-    }
-
-    /// Records a fact of a stream that belongs to no bytes: `takeover`, `conflict`. Part of the window.
-    ///
-    /// # Errors
-    /// [`AppendError::Void`].
-    pub fn note(&mut self, key: &StreamKey, fact: Fact) -> Result<(), AppendError> {
-        let _ = fact;
-        Err(AppendError::Refused {
-            key: key.clone(),
-            what: "not built yet",
-        })
-    }
-
-    /// Removes closed segments that are over a limit, oldest first; a bounded number a call. `needed` gives the lowest
-    /// offset of an epoch that somebody still has to read, none: nobody has.
-    ///
-    /// # Errors
-    /// [`CommitError`]; what was removed is removed, and the rest can be tried again.
-    pub async fn retain(
-        &mut self,
-        limits: Retention,
-        needed: &dyn Fn(&StreamKey, EpochId) -> Option<u64>,
-    ) -> Result<Retained, CommitError> {
-        let _ = (limits, needed);
-        Ok(Retained::default())
-    }
-
-    /// Compresses closed segments, oldest first; reads about `budget` bytes a call.
-    ///
-    /// # Errors
-    /// [`CommitError`]; nothing is lost, and it can be tried again.
-    pub async fn compress_next(&mut self, budget: u64) -> Result<Compression, CommitError> {
-        let _ = budget;
-        Ok(Compression::Idle)
-    }
-
-    fn insert(&mut self, epoch: Epoch) -> Handle {
-        let slot = self.epochs.len();
-        self.by_id.insert((epoch.key.clone(), epoch.id), slot);
-        self.epochs.push(epoch);
-        Handle(slot)
-    }
-
-    /// Appends bytes to an epoch: whole frames to one of [`Form::Frames`]. They are durable when [`Archive::commit`]
-    /// says so.
-    ///
-    /// # Errors
-    /// [`AppendError::Full`] leaves the window as it was, anything else voids it.
-    pub fn append(&mut self, handle: Handle, bytes: &[u8]) -> Result<(), AppendError> {
-        if self.void {
-            return Err(AppendError::Void);
-        }
-        self.check_room()?;
-        let Options {
-            segment_max_bytes: max_bytes,
-            segment_max_age: max_age,
-            ..
-        } = self.options;
-        let epoch = &mut self.epochs[handle.0];
-        let (was_touched, was_open) = (epoch.touched, epoch.is_open());
-        let limits = SegmentLimits { max_bytes, max_age };
-        let result = epoch.append(&self.root, bytes, now_ms(), limits, &self.options.fault);
-        if epoch.touched && !was_touched {
-            self.touched.push(handle.0);
-        }
-        self.open_files += usize::from(epoch.is_open() && !was_open);
-        let key = &epoch.key;
-        result.map_err(|e| match e {
-            WriteError::Full(e) => AppendError::Full(e),
-            WriteError::Failed(source) => {
-                self.void = true;
-                AppendError::Failed {
-                    key: key.clone(),
-                    source,
-                }
+        let loaded = self.by_id.get(&(key.clone(), epoch));
+        let stands = match loaded.and_then(|handle| self.epochs.get(handle)) {
+            Some(epoch) => Some((epoch.form, epoch.base, epoch.committed.end)),
+            None => {
+                let found = self.ask(async |index| index.find(key, epoch).await).await;
+                let found = found.map_err(io::Error::other)?;
+                found.map(|entry| (entry.form, entry.base, entry.mark.end))
             }
-        })
-    }
-
-    /// Looks once a window whether segments may still grow.
-    fn check_room(&mut self) -> Result<(), AppendError> {
-        if self.room_checked {
-            return Ok(());
-        }
-        let available = self.root.available().map_err(AppendError::Full)?;
-        let need = self.options.reserve_bytes;
-        if available < need {
-            let what = format!("{available} bytes available, {need} are reserved");
-            return Err(AppendError::Full(io::Error::new(
-                io::ErrorKind::StorageFull,
-                what,
-            )));
-        }
-        self.room_checked = true;
-        Ok(())
-    }
-
-    /// Closes segments that are older than the limit, also of epochs that nobody writes to; part of the next window.
-    ///
-    /// # Errors
-    /// [`AppendError::Failed`] voids the window.
-    pub fn close_aged(&mut self) -> Result<(), AppendError> {
-        if self.void {
-            return Err(AppendError::Void);
-        }
-        let (now_ms, max_age) = (now_ms(), self.options.segment_max_age);
-        for (slot, epoch) in self.epochs.iter_mut().enumerate() {
-            let (was_touched, was_open) = (epoch.touched, epoch.is_open());
-            let result = epoch.close_aged(&self.root, now_ms, max_age);
-            self.open_files += usize::from(epoch.is_open() && !was_open);
-            if epoch.touched && !was_touched {
-                self.touched.push(slot);
-            }
-            if let Err(source) = result {
-                self.void = true;
-                return Err(AppendError::Failed {
-                    key: epoch.key.clone(),
-                    source,
-                });
-            }
-        }
-        Ok(())
-    }
-
-    /// Makes the window stand: segments synced, facts ledgered, index moved, in this order. One report an epoch.
-    ///
-    /// # Errors
-    /// [`CommitError`]: the window does not stand, and has to be voided.
-    pub async fn commit(&mut self) -> Result<Vec<Committed>, CommitError> {
-        if self.void {
-            return Err(CommitError::Void);
-        }
-        if self.touched.is_empty() {
-            return Ok(Vec::new());
-        }
-        // Whatever ends this call early leaves a window that does not stand.
-        self.void = true;
-        self.sync()?;
-        self.write_facts()?;
-        let entries: Vec<Entry> = self
-            .touched
-            .iter()
-            .map(|&slot| self.epochs[slot].entry())
-            .collect();
-        self.options
-            .fault
-            .check(Step::Index)
-            .map_err(IndexError::Fault)?;
-        self.index.put(&entries).await?;
-        Ok(self.stood(&entries))
-    }
-
-    /// The index says what the files hold: the window is over.
-    fn stood(&mut self, entries: &[Entry]) -> Vec<Committed> {
-        self.void = false;
-        let mut reports = Vec::with_capacity(entries.len());
-        for (slot, entry) in self.touched.drain(..).zip(entries) {
-            let epoch = &mut self.epochs[slot];
-            let from = epoch.committed.end;
-            epoch.stand(entry);
-            reports.push(Committed {
-                handle: Handle(slot),
-                key: epoch.key.clone(),
-                epoch: epoch.id,
-                form: epoch.form,
-                from,
-                to: entry.committed,
-                ledger: [0; 32],
-            });
-        }
-        self.room_checked = false;
-        self.release_files(&reports);
-        reports
-    }
-
-    fn sync(&mut self) -> Result<(), CommitError> {
-        let failed = |path: &Path| {
-            let path = path.to_owned();
-            move |e| CommitError::Sync(path, e)
         };
-        self.options
-            .fault
-            .check(Step::Sync)
-            .map_err(failed(&self.path))?;
-        if self.touched.len() > SYNC_ONE_BY_ONE {
-            return self.root.sync_file_system().map_err(failed(&self.path));
+        let Some((form, base, committed)) = stands else {
+            return Ok(None);
+        };
+        let Some(from) = end.checked_sub(u64::from(len)) else {
+            return Ok(None);
+        };
+        if from < base || end > committed {
+            return Ok(None);
         }
-        for &slot in &self.touched {
-            let epoch = &self.epochs[slot];
-            let path = self.path.join(epoch.key.worker()).join(epoch.key.stream());
-            epoch.sync(&self.root).map_err(failed(&path))?;
-        }
-        Ok(())
-    }
-
-    fn write_facts(&mut self) -> Result<(), CommitError> {
-        for &slot in &self.touched {
-            let epoch = &mut self.epochs[slot];
-            let path = self.path.join(epoch.key.worker()).join(epoch.key.stream());
-            let facts = epoch
-                .take_facts()
-                .map_err(|e| CommitError::Sync(path.clone(), e))?;
-            if !facts.is_empty() {
-                self.options
-                    .fault
-                    .check(Step::Ledger)
-                    .map_err(|e| CommitError::Sync(path.clone(), e))?;
-                write_ledger(&path, &facts)?;
+        let mut bytes = Vec::new();
+        let mut reader = match Reader::open(&self.data, key, epoch, form, from) {
+            Ok(reader) => reader,
+            Err(ReadError::Io(e)) if e.kind() == io::ErrorKind::NotFound && len > 0 => {
+                return Ok(None);
+            }
+            Err(ReadError::Io(e)) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            Err(_) => return Ok(Some(*blake3::hash(b"").as_bytes())),
+        };
+        loop {
+            match reader.read(end, len as usize, &mut bytes) {
+                Ok(Chunk::Bytes(_)) => {}
+                Ok(Chunk::End) => return Ok(Some(*blake3::hash(&bytes).as_bytes())),
+                Ok(Chunk::Gap(_)) | Err(ReadError::Missing(_)) => return Ok(None),
+                Err(ReadError::Io(e)) => return Err(e),
             }
         }
-        Ok(())
     }
 
-    /// Goes back to what the index says: the files of the window are closed, opened again and cut. Until this
-    /// succeeded nothing can be appended; it may be called again.
-    ///
-    /// Gives reports, as [`Archive::commit`] would have, when the window stands after all: the index had moved, and
-    /// could not say so.
-    ///
-    /// # Errors
-    /// Any failure to ask the index, or to open or cut a file.
-    pub async fn void(&mut self) -> Result<Vec<Committed>, VoidError> {
-        self.void = true;
-        if self.index.settle().await? {
-            let entries: Vec<Entry> = self
-                .touched
-                .iter()
-                .map(|&slot| self.epochs[slot].entry())
-                .collect();
-            return Ok(self.stood(&entries));
+    /// Asks the index; damage that shows is noted, so that the next start makes the index again.
+    async fn ask<T>(
+        &mut self,
+        question: impl AsyncFnOnce(&mut Index) -> Result<T, IndexError>,
+    ) -> Result<T, IndexError> {
+        let answer = question(&mut self.index).await;
+        if let Err(e) = &answer
+            && e.is_damage()
+        {
+            recover::note_damage(&self.data);
         }
-        for &slot in &self.touched {
-            let epoch = &mut self.epochs[slot];
-            self.open_files -= usize::from(epoch.is_open());
-            epoch
-                .void(&self.root, &self.options.fault)
-                .map_err(|e| VoidError::Io(epoch.key.clone(), e))?;
-        }
-        self.touched.clear();
-        self.room_checked = false;
-        self.void = false;
-        Ok(Vec::new())
-    }
-
-    /// Keeps the number of open files in bounds by letting go of those that this window did not touch.
-    fn release_files(&mut self, reports: &[Committed]) {
-        if self.open_files <= self.options.max_open_files {
-            return;
-        }
-        let mut busy = vec![false; self.epochs.len()];
-        for report in reports {
-            busy[report.handle.0] = true;
-        }
-        for (epoch, busy) in self.epochs.iter_mut().zip(busy) {
-            if epoch.is_open() && !busy {
-                epoch.release();
-                self.open_files -= 1;
-            }
-        }
+        answer
     }
 
     /// Closes the index in an orderly way. An uncommitted window stays for recovery, as in a crash.
     ///
     /// # Errors
     /// [`IndexError`]; everything committed stands nevertheless.
-    pub async fn close(self) -> Result<(), IndexError> {
+    pub async fn close(mut self) -> Result<(), IndexError> {
+        if self.window.is_empty() {
+            self.index.set_clean(true).await?;
+        }
         self.index.close().await
     }
 }
 
-/// Appends facts to the ledger of the stream whose directory is `stream`.
-pub(crate) fn write_ledger(stream: &Path, facts: &[Fact]) -> Result<(), LedgerError> {
-    let opened = Ledger::open(stream.join(LEDGER))?;
-    if let Some(torn) = &opened.torn {
-        tracing::warn!(path = %torn.quarantine.display(), bytes = torn.len, "torn ledger line put aside");
-    }
-    let mut ledger = opened.ledger;
-    ledger.append(facts, SystemTime::now())?;
-    Ok(())
-}
-
-/// Unix milliseconds.
-pub(crate) fn now_ms() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}
-
-/// Up to so many files are synced one by one (about a millisecond each); more are cheaper with one syncfs.
-const SYNC_ONE_BY_ONE: usize = 8;
-
-/// The ledger's name, beside the epochs.
-pub(crate) const LEDGER: &str = "ledger.jsonl";
+/// The handle of an epoch that is not loaded.
+const GONE: Handle = Handle(u64::MAX);

@@ -42,7 +42,10 @@ pub enum AppendError {
         /// What the system said.
         source: io::Error,
     },
-    /// The caller's mistake: a sealed epoch, a gap backwards, a handle that is gone. The window is as it was.
+    /// The handle's epoch is not loaded any more: [open it](crate::Archive::open_epoch) again.
+    #[error("the epoch's handle is gone")]
+    Gone,
+    /// The caller's mistake: a sealed epoch, a gap backwards. The window is as it was.
     #[error("{key}: {what}")]
     Refused {
         /// The stream.
@@ -65,7 +68,7 @@ pub enum CommitError {
     /// A ledger could not be written.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
-    /// The index did not move.
+    /// The index or its witness did not move.
     #[error("index")]
     Index(#[from] IndexError),
     /// A window was voided and not cut yet.

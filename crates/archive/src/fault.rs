@@ -16,10 +16,16 @@ pub enum Step {
     Sync,
     /// Facts are appended to a ledger.
     Ledger,
+    /// Facts were appended to a ledger.
+    Ledgered,
+    /// The witness of the window is written.
+    Witness,
     /// The index moves.
     Index,
     /// A voided window is cut.
     Cut,
+    /// Segments are removed, or replaced by compressed ones: before each change to a file.
+    Upkeep,
 }
 
 /// A hook that may fail a [`Step`]; the default never does.

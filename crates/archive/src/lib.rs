@@ -26,18 +26,26 @@
 mod api;
 mod archive;
 pub mod audit;
+mod clock;
 mod dir;
+mod entry;
 mod epoch;
 mod error;
+mod facts;
 mod fault;
 mod index;
 mod name;
+mod pack;
+mod pieces;
 mod reader;
 mod recover;
 mod segment;
+mod told;
+mod witness;
 
 pub use api::{Compression, Held, Origin, Print, Retained, Retention, Stand};
 pub use archive::{Archive, Committed, Handle, Options};
+pub use clock::Clock;
 pub use error::{AppendError, CommitError, OpenError, VoidError};
 pub use fault::{Fault, Step};
 pub use index::IndexError;

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rand::RngExt as _;
+use serde::{Deserialize, Serialize};
 
 /// The stream that plain RFC 5425 senders write to; no acknowledged stream may be called so.
 pub const PLAIN_STREAM: &str = "syslog";
@@ -16,7 +17,8 @@ pub const PLAIN_STREAM: &str = "syslog";
 const MAX_NAME: usize = 64;
 
 /// A worker's stream: the two checked names under which an archive keeps epochs.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "(String, String)", into = "(String, String)")]
 pub struct StreamKey {
     worker: Arc<str>,
     stream: Arc<str>,
@@ -61,6 +63,20 @@ impl StreamKey {
     }
 }
 
+impl TryFrom<(String, String)> for StreamKey {
+    type Error = NameError;
+
+    fn try_from((worker, stream): (String, String)) -> Result<StreamKey, NameError> {
+        StreamKey::new(&worker, &stream)
+    }
+}
+
+impl From<StreamKey> for (String, String) {
+    fn from(key: StreamKey) -> (String, String) {
+        (key.worker().to_owned(), key.stream().to_owned())
+    }
+}
+
 impl fmt::Display for StreamKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.worker, self.stream)
@@ -95,11 +111,13 @@ pub enum NameError {
 }
 
 /// One incarnation of the file behind a stream: 128 random bits, written as 32 lower-case hex digits.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct EpochId([u8; 16]);
 
 /// The identity of an archive: 128 random bits, made once by [`init`].
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct ArchiveId([u8; 16]);
 
 macro_rules! identifier {
@@ -128,6 +146,20 @@ macro_rules! identifier {
                 parse_id(text)
                     .map($name)
                     .ok_or_else(|| NameError::Id(text.chars().take(MAX_NAME).collect()))
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = NameError;
+
+            fn try_from(text: String) -> Result<$name, NameError> {
+                $name::parse(&text)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> String {
+                id.to_string()
             }
         }
 
@@ -168,7 +200,8 @@ fn hex(digit: u8) -> Option<u8> {
 }
 
 /// What the bytes of an epoch are, and so how its segments are named and recovered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Form {
     /// The source file byte for byte (`.log`); its sender has what the index does not cover and sends it again.
     Log,
@@ -184,6 +217,13 @@ impl Form {
             Form::Frames => "frames",
         }
     }
+
+    /// The form of segments with this suffix.
+    pub(crate) fn of(extension: &str) -> Option<Form> {
+        [Form::Log, Form::Frames]
+            .into_iter()
+            .find(|form| form.extension() == extension)
+    }
 }
 
 /// Names the segment that starts at `base`.
@@ -191,16 +231,36 @@ pub(crate) fn segment_name(base: u64, form: Form) -> String {
     format!("{base:020}.{}", form.extension())
 }
 
-/// Reads a segment's base offset and form from its file name; `None` for any other file.
-pub(crate) fn parse_segment(name: &str) -> Option<(u64, Form)> {
+/// Names the compressed segment that starts at `base`.
+pub(crate) fn packed_name(base: u64, form: Form) -> String {
+    format!("{}{PACKED}", segment_name(base, form))
+}
+
+/// What a file's name says of a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct SegmentName {
+    pub(crate) base: u64,
+    /// Whether it is compressed.
+    pub(crate) packed: bool,
+}
+
+/// Reads a segment's name; `None` for any other file, and for segments of another form.
+pub(crate) fn parse_segment(name: &str, form: Form) -> Option<SegmentName> {
     let (digits, extension) = name.split_once('.')?;
-    let form = [Form::Log, Form::Frames]
-        .into_iter()
-        .find(|form| form.extension() == extension)?;
-    if digits.len() != 20 || !digits.bytes().all(|b| b.is_ascii_digit()) {
+    let (plain, packed) = match extension.strip_suffix(PACKED) {
+        Some(plain) => (plain, true),
+        None => (extension, false),
+    };
+    if plain != form.extension()
+        || digits.len() != 20
+        || !digits.bytes().all(|b| b.is_ascii_digit())
+    {
         return None;
     }
-    Some((digits.parse().ok()?, form))
+    Some(SegmentName {
+        base: digits.parse().ok()?,
+        packed,
+    })
 }
 
 /// Makes the archive of a data directory: its folder and its identity. A second call changes nothing.
@@ -242,6 +302,8 @@ pub fn archive_id(data: &Path) -> io::Result<ArchiveId> {
     ArchiveId::parse(text.trim_end()).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
 }
 
+/// The suffix of a compressed segment.
+const PACKED: &str = ".zst";
 /// The folder of the segments, under the data directory.
 pub(crate) const ARCHIVE_DIR: &str = "archive";
 /// The file of the archive's identity, beside the folder because a worker may have any name inside it.

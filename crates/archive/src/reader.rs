@@ -1,21 +1,24 @@
 //! Reads an epoch from any offset on, across its segments, while it is being written.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::dir::Dir;
-use crate::name::{ARCHIVE_DIR, EpochId, Form, StreamKey, segment_name};
-use crate::segment::bases;
+use crate::facts::LEDGER;
+use crate::name::{ARCHIVE_DIR, EpochId, Form, StreamKey};
+use crate::segment::{Segment, segments};
+use crate::told::Told;
 
-/// Reads the bytes of one epoch in order. It knows nothing of the index: the caller says how far it may read.
+/// Reads the bytes of one epoch in order, from plain and compressed segments. It knows nothing of the index: the caller
+/// says how far it may read.
 #[derive(Debug)]
 pub struct Reader {
     dir: Dir,
+    ledger: PathBuf,
+    epoch: EpochId,
     form: Form,
     position: u64,
-    segment: Option<(File, u64)>,
+    segment: Option<(Segment, u64)>,
 }
 
 /// What [`Reader::read`] found.
@@ -53,11 +56,14 @@ impl Reader {
         form: Form,
         offset: u64,
     ) -> Result<Reader, ReadError> {
-        let stream = Dir::root(&data.join(ARCHIVE_DIR))?
+        let archive = data.join(ARCHIVE_DIR);
+        let stream = Dir::root(&archive)?
             .open(key.worker())?
             .open(key.stream())?;
         Ok(Reader {
             dir: stream.open(&epoch.to_string())?,
+            ledger: archive.join(key.worker()).join(key.stream()).join(LEDGER),
+            epoch,
             form,
             position: offset,
             segment: None,
@@ -93,38 +99,48 @@ impl Reader {
         if let Some(n) = self.read_segment(left, buf)? {
             return Ok(Chunk::Bytes(n));
         }
-        let bases = bases(&self.dir, self.form)?;
-        let next = bases.partition_point(|&base| base <= self.position);
-        let holding = next.checked_sub(1).map(|at| bases[at]);
+        let all = segments(&self.dir, self.form)?;
+        let next = all.partition_point(|segment| segment.base <= self.position);
+        let holding = next.checked_sub(1).map(|at| all[at].base);
         if let Some(base) = holding
             && self.segment.as_ref().is_none_or(|(_, open)| *open != base)
         {
-            self.segment = Some((
-                self.dir.open_file(&segment_name(base, self.form), false)?,
-                base,
-            ));
+            self.segment = Segment::open(&self.dir, base, self.form)?.map(|it| (it, base));
             if let Some(n) = self.read_segment(left, buf)? {
                 return Ok(Chunk::Bytes(n));
             }
         }
-        match bases.get(next) {
-            Some(&to) if to < limit => {
-                self.position = to;
-                Ok(Chunk::Gap(to))
+        match all.get(next) {
+            Some(segment) if segment.base < limit => {
+                self.position = segment.base;
+                Ok(Chunk::Gap(segment.base))
             }
-            _ => Err(ReadError::Missing(self.position)),
+            _ => self.read_last_gap(limit),
+        }
+    }
+
+    /// Behind the last segment: a gap that was recorded, or bytes that are missing.
+    fn read_last_gap(&mut self, limit: u64) -> Result<Chunk, ReadError> {
+        let told = Told::read(&self.ledger)?;
+        let told = told.epochs.get(&self.epoch);
+        match told.and_then(|told| told.gap_end(self.position)) {
+            Some(end) => {
+                self.position = end.min(limit);
+                Ok(Chunk::Gap(self.position))
+            }
+            None => Err(ReadError::Missing(self.position)),
         }
     }
 
     /// Reads from the open segment; `None` when there is none or it ends here.
     fn read_segment(&mut self, left: u64, buf: &mut Vec<u8>) -> io::Result<Option<usize>> {
-        let Some((file, base)) = &self.segment else {
+        let Some((segment, base)) = &mut self.segment else {
             return Ok(None);
         };
         let start = buf.len();
         let want = usize::try_from(left).unwrap_or(usize::MAX);
         buf.resize(start + want, 0);
-        let read = file.read_at(&mut buf[start..], self.position - base);
+        let read = segment.read_at(&mut buf[start..], self.position - *base);
         buf.truncate(start + *read.as_ref().unwrap_or(&0));
         match read? {
             0 => Ok(None),

@@ -1,27 +1,33 @@
-//! What happens to an archive at start: the index is checked against the segments, and what a crash left beyond it
-//! is kept or cut.
+//! What happens to an archive at start: the index is checked against the witness of the last window and the segments,
+//! and what a crash left beyond it is kept or cut. [`crate::witness`] says why that is right.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use offsets::Fact;
 
-use self::walk::{Walked, segment_len};
-use crate::archive::{now_ms, write_ledger};
+use self::walk::Walked;
+use crate::archive::Options;
 use crate::dir::Dir;
+use crate::entry::{Change, Entry, LedgerMark};
+use crate::epoch::existing_dir;
 use crate::error::OpenError;
-use crate::index::{Entry, Index, PROOF, Proof};
-use crate::name::{ARCHIVE_DIR, EpochId, Form, StreamKey, parse_segment};
-use crate::segment::{bases, fact, read_back};
+use crate::facts;
+use crate::index::{Index, IndexError, State};
+use crate::name::{ARCHIVE_DIR, EpochId, Form, StreamKey};
+use crate::witness::{Record, Witness};
 
+mod ledgers;
+mod rebuild;
 mod walk;
 
 /// Something that recovery found when the archive was opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Recovered {
-    /// The index was damaged; it is in quarantine, and a new one was made from segments and ledgers.
+    /// The index was damaged, of an earlier version, or an older copy; it is in quarantine, and a new one was made from
+    /// segments and ledgers.
     IndexRebuilt,
     /// The index did not know a stream, or knew less than one commit window can explain.
     StreamRebuilt {
@@ -52,104 +58,230 @@ pub enum Recovered {
         /// Where it ends.
         found: u64,
     },
+    /// A ledger does not go on from the line that the index knew as its last: lines are gone, or were changed.
+    Ledger {
+        /// The stream.
+        key: StreamKey,
+    },
 }
 
 /// The largest frame that recovery understands, in bytes: no listener may accept larger ones.
 pub const MAX_FRAME: u32 = 64 << 20;
 
+/// What an archive begins with.
+pub(crate) struct Begun {
+    pub(crate) index: Index,
+    pub(crate) witness: Witness,
+    /// The last window that stands.
+    pub(crate) number: i64,
+    /// Unix milliseconds of the newest window; none: there was none.
+    pub(crate) newest_ms: Option<i64>,
+    pub(crate) live: Vec<Entry>,
+    pub(crate) resting: Vec<Entry>,
+    pub(crate) ledgers: HashMap<StreamKey, LedgerMark>,
+    pub(crate) recovered: Vec<Recovered>,
+}
+
 /// Opens the index of a data directory and brings it and the segments together.
-pub(crate) async fn run(
-    data: &Path,
-    root: &Dir,
-    window_bytes: u64,
-) -> Result<(Index, Vec<Entry>, Vec<Recovered>), OpenError> {
-    let mut found = Vec::new();
-    let at_index = |e| OpenError::Index(data.to_owned(), e);
-    let (mut index, mut entries, known) = open_index(data, &mut found).await?;
+pub(crate) async fn run(data: &Path, root: &Dir, options: &Options) -> Result<Begun, OpenError> {
     let recovery = Recovery {
         data,
         root,
-        window_bytes,
+        options,
     };
-    let mut changed = Vec::new();
-    for key in recovery.streams()? {
-        if !known.contains(&key) {
-            found.push(Recovered::StreamRebuilt { key: key.clone() });
-            let rebuilt = recovery.rebuild(&key)?;
-            index.put(&rebuilt).await.map_err(at_index)?;
-            entries.extend(rebuilt);
+    let (mut witness, record) =
+        Witness::open(root).map_err(|e| OpenError::Io(data.join(ARCHIVE_DIR), e))?;
+    let mut recovered = Vec::new();
+    let mut index = match recovery.known(record.as_ref()).await? {
+        Some(index) => index,
+        None => {
+            let number = record.as_ref().map_or(0, |record| record.window) + 1;
+            let index = recovery.rebuild_all(number, &mut recovered).await?;
+            witness
+                .write_anew(root, number, options.clock.now_ms(), &Change::default())
+                .map_err(|e| OpenError::Io(data.join(ARCHIVE_DIR), e))?;
+            index
         }
-    }
-    for entry in &mut entries {
-        if let Some(what) = recovery.epoch(entry)? {
-            found.push(what);
+    };
+    let at_index = |e| OpenError::Index(data.to_owned(), e);
+    index.set_clean(false).await.map_err(at_index)?;
+    let mut live = index.live().await.map_err(at_index)?;
+    let mut ledgers: HashMap<StreamKey, LedgerMark> = index
+        .ledgers()
+        .await
+        .map_err(at_index)?
+        .into_iter()
+        .collect();
+    live.extend(
+        recovery
+            .unknown_streams(&mut index, &live, &mut ledgers, &mut recovered)
+            .await?,
+    );
+    let mut notes: BTreeMap<StreamKey, Vec<Fact>> = BTreeMap::new();
+    let mut changed = Vec::new();
+    for entry in &mut live {
+        if let Some((what, facts)) = recovery.epoch(entry)? {
+            recovered.push(what);
+            notes.entry(entry.key.clone()).or_default().extend(facts);
             changed.push(entry.clone());
         }
     }
-    if !changed.is_empty() {
-        index.put(&changed).await.map_err(at_index)?;
-    }
-    entries.retain(|entry| entry.end.is_none());
-    Ok((index, entries, found))
-}
-
-type Opened = (Index, Vec<Entry>, HashSet<StreamKey>);
-
-async fn open_index(data: &Path, found: &mut Vec<Recovered>) -> Result<Opened, OpenError> {
-    let path = data.join(INDEX);
-    let read = async || {
-        let mut index = Index::open(&path).await?;
-        if !index.check().await? {
-            return Ok(None);
-        }
-        let entries = index.open_epochs().await?;
-        let known = index.streams().await?.into_iter().collect();
-        Ok(Some((index, entries, known)))
+    let moved = recovery
+        .ledgers(&mut index, &live, &ledgers, notes, &mut recovered)
+        .await?;
+    ledgers.extend(moved.iter().cloned());
+    let change = Change {
+        entries: changed,
+        ledgers: moved,
     };
-    match read().await {
-        Ok(Some(opened)) => return Ok(opened),
-        Err(e) if !crate::IndexError::is_damage(&e) => {
-            return Err(OpenError::Index(data.to_owned(), e));
-        }
-        _ => {}
+    if change != Change::default() {
+        index.put(&change, None).await.map_err(at_index)?;
     }
-    found.push(Recovered::IndexRebuilt);
-    put_aside(data).map_err(|e| OpenError::Io(path.clone(), e))?;
-    match read().await {
-        Ok(Some(opened)) => Ok(opened),
-        Ok(None) => Err(OpenError::Io(
-            path.clone(),
-            io::ErrorKind::InvalidData.into(),
-        )),
-        Err(e) => Err(OpenError::Index(data.to_owned(), e)),
-    }
+    live.retain(|entry| entry.live);
+    let state = index.state().await.map_err(at_index)?;
+    Ok(Begun {
+        resting: index.resting().await.map_err(at_index)?,
+        number: state.window,
+        newest_ms: (state.at_ms > 0).then_some(state.at_ms),
+        index,
+        witness,
+        live,
+        ledgers,
+        recovered,
+    })
 }
 
-/// Moves a damaged index and its journal into quarantine.
-fn put_aside(data: &Path) -> io::Result<()> {
+/// Notes that the index is damaged: the next start makes it again.
+pub(crate) fn note_damage(data: &Path) {
+    tracing::error!("the index is damaged; the next start makes it again");
+    // Without the note the next start finds the damage as this one did.
+    let _ = std::fs::write(data.join(DAMAGED), "");
+}
+
+/// Moves an index that is not to be used, and its journal, into quarantine.
+fn put_aside(data: &Path, stamp: i64) -> io::Result<()> {
     let root = Dir::root(data)?;
     root.ensure(QUARANTINE)?;
-    let stamp = now_ms();
     for suffix in ["", "-wal", "-shm"] {
         let name = format!("{INDEX}{suffix}");
-        match std::fs::rename(
-            data.join(&name),
-            data.join(QUARANTINE).join(format!("{stamp}.{name}")),
-        ) {
+        let to = data.join(QUARANTINE).join(format!("{stamp}.{name}"));
+        match std::fs::rename(data.join(&name), to) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
             _ => {}
         }
     }
+    root.remove_file(DAMAGED)?;
     root.sync()
 }
 
 struct Recovery<'a> {
     data: &'a Path,
     root: &'a Dir,
-    window_bytes: u64,
+    options: &'a Options,
 }
 
 impl Recovery<'_> {
+    /// The index, if it is the one that belongs to the segments; brought up to the witness.
+    async fn known(&self, record: Option<&Record>) -> Result<Option<Index>, OpenError> {
+        let path = self.data.join(INDEX);
+        let at_index = |e| OpenError::Index(self.data.to_owned(), e);
+        if !path.exists() && self.streams()?.is_empty() {
+            // Nothing was ever archived.
+            return Index::open(&path).await.map_err(at_index);
+        }
+        if !path.exists() || self.data.join(DAMAGED).exists() {
+            return Ok(None);
+        }
+        let open = async || {
+            let Some(mut index) = Index::open(&path).await? else {
+                return Ok(None);
+            };
+            if !index.check(false).await? {
+                return Ok(None);
+            }
+            let State { window, .. } = index.state().await?;
+            match record {
+                Some(record) if record.window == window => {}
+                Some(record) if record.window == window + 1 => {
+                    let stands = Some((record.window, record.at_ms));
+                    index.put(&record.change, stands).await?;
+                }
+                None if window == 0 => {}
+                _ => return Ok(None),
+            }
+            // What the start needs can be read.
+            index.live().await?;
+            Ok(Some(index))
+        };
+        match open().await {
+            Err(e) if !IndexError::is_damage(&e) => Err(at_index(e)),
+            Err(_) => Ok(None),
+            Ok(index) => Ok(index),
+        }
+    }
+
+    /// Makes the index again from ledgers and segments, beside the old one, which it replaces when it is whole.
+    async fn rebuild_all(
+        &self,
+        number: i64,
+        recovered: &mut Vec<Recovered>,
+    ) -> Result<Index, OpenError> {
+        let at_index = |e| OpenError::Index(self.data.to_owned(), e);
+        let io = |e| OpenError::Io(self.data.join(INDEX), e);
+        let (path, new) = (self.data.join(INDEX), self.data.join(REBUILT));
+        if path.exists() {
+            recovered.push(Recovered::IndexRebuilt);
+        }
+        for suffix in ["", "-wal", "-shm"] {
+            let left = self.data.join(format!("{REBUILT}{suffix}"));
+            crate::segment::existing(std::fs::remove_file(left)).map_err(io)?;
+        }
+        let mut index = open_new(&new).await.map_err(at_index)?;
+        for key in self.streams()? {
+            self.rebuild(&mut index, &key).await?;
+            recovered.push(Recovered::StreamRebuilt { key });
+        }
+        let window = Some((number, self.options.clock.now_ms()));
+        index
+            .put(&Change::default(), window)
+            .await
+            .map_err(at_index)?;
+        index.close().await.map_err(at_index)?;
+        put_aside(self.data, self.options.clock.now_ms()).map_err(io)?;
+        std::fs::rename(&new, &path).map_err(io)?;
+        Dir::root(self.data)
+            .and_then(|data| data.sync())
+            .map_err(io)?;
+        open_new(&path).await.map_err(at_index)
+    }
+
+    /// Streams that have a directory and are not in the index; they are put there.
+    async fn unknown_streams(
+        &self,
+        index: &mut Index,
+        live: &[Entry],
+        ledgers: &mut HashMap<StreamKey, LedgerMark>,
+        recovered: &mut Vec<Recovered>,
+    ) -> Result<Vec<Entry>, OpenError> {
+        let at_index = |e| OpenError::Index(self.data.to_owned(), e);
+        let mut found = Vec::new();
+        for key in self.streams()? {
+            if ledgers.contains_key(&key) || live.iter().any(|entry| entry.key == key) {
+                continue;
+            }
+            if !index.newest(&key, 1).await.map_err(at_index)?.is_empty() {
+                continue;
+            }
+            let (entries, mark) = self.rebuild(index, &key).await?;
+            if !entries.is_empty() {
+                recovered.push(Recovered::StreamRebuilt { key: key.clone() });
+            }
+            ledgers.insert(key, mark);
+            found.extend(entries.into_iter().filter(|entry| entry.live));
+        }
+        Ok(found)
+    }
+
     /// The streams that have a directory. Grows with the fleet, not with what it sent.
     fn streams(&self) -> Result<Vec<StreamKey>, OpenError> {
         let mut keys = Vec::new();
@@ -159,7 +291,9 @@ impl Recovery<'_> {
                 continue;
             };
             for stream in dir.names().map_err(io)? {
-                if let Ok(key) = StreamKey::new(&worker, &stream) {
+                if let Ok(key) = StreamKey::new(&worker, &stream)
+                    && dir.open(&stream).is_ok()
+                {
                     keys.push(key);
                 }
             }
@@ -167,153 +301,101 @@ impl Recovery<'_> {
         Ok(keys)
     }
 
-    /// Entries for all epochs of a stream, from their directories: segments say what is there, and the newest one is
-    /// read again by [`Recovery::epoch`].
-    fn rebuild(&self, key: &StreamKey) -> Result<Vec<Entry>, OpenError> {
-        let io = |e| self.io(key, e);
-        let stream = self
-            .root
-            .open(key.worker())
-            .and_then(|dir| dir.open(key.stream()))
-            .map_err(io)?;
-        let mut entries = Vec::new();
-        for name in stream.names().map_err(io)? {
-            let Ok(epoch) = EpochId::parse(&name) else {
-                continue;
-            };
-            let dir = stream.open(&name).map_err(io)?;
-            let names = dir.names().map_err(io)?;
-            let Some((base, form)) = names.iter().find_map(|name| parse_segment(name)) else {
-                continue;
-            };
-            let last = bases(&dir, form)
-                .map_err(io)?
-                .last()
-                .copied()
-                .unwrap_or(base);
-            let committed = match form {
-                // Whole frames are counted from the newest segment's start.
-                Form::Frames => last,
-                Form::Log => last + segment_len(&dir, last, form).map_err(io)?,
-            };
-            entries.push(Entry {
-                key: key.clone(),
-                epoch,
-                form,
-                opened_ms: now_ms(),
-                base,
-                committed,
-                segment: Some((last, now_ms())),
-                head: Proof::of(
-                    &read_back(&dir, form, base, (base + PROOF as u64).min(committed))
-                        .map_err(io)?,
-                ),
-                tail: Proof::of(&read_back(&dir, form, base, committed).map_err(io)?),
-                end: None,
-            });
-        }
-        Ok(entries)
-    }
-
-    /// Brings one epoch and its entry together; `None` when they agree.
-    fn epoch(&self, entry: &mut Entry) -> Result<Option<Recovered>, OpenError> {
+    /// Brings one epoch and its entry together, with the facts to be told; `None` when they agree.
+    fn epoch(&self, entry: &mut Entry) -> Result<Option<(Recovered, Vec<Fact>)>, OpenError> {
         let key = entry.key.clone();
         let io = |e| self.io(&key, e);
-        let indexed = entry.committed;
-        let path = [key.worker(), key.stream(), &entry.epoch.to_string()]
-            .iter()
-            .try_fold(None, |dir: Option<Dir>, name| {
-                dir.as_ref().unwrap_or(self.root).open(name).map(Some)
-            });
-        let dir = match path {
-            Ok(Some(dir)) => dir,
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(io(e)),
+        let indexed = entry.mark.end;
+        let Some(dir) = existing_dir(self.root, &key, entry.epoch).map_err(io)? else {
             // The index knows an epoch before its directory is made.
-            _ if indexed == entry.base => return Ok(None),
-            _ => return Ok(Some(missing(entry, entry.base))),
+            return Ok(match entry.mark.segment {
+                None => None,
+                Some((base, _)) => Some(self.missing(entry, base)),
+            });
         };
+        let before = facts::recovery(entry);
         let walked = match entry.form {
             Form::Frames => self.keep_frames(&dir, entry).map_err(io)?,
             Form::Log => self.cut_log(&dir, entry).map_err(io)?,
         };
-        let (what, facts) = match walked {
-            Walked::Agrees => return Ok(None),
-            Walked::Short(found) => (missing(entry, found), Vec::new()),
-            Walked::Wrong(end) => {
-                entry.committed = end;
-                (Recovered::StreamRebuilt { key: key.clone() }, Vec::new())
+        match walked {
+            Walked::Agrees => Ok(None),
+            Walked::Short(found) => {
+                let missing = self.missing(entry, found);
+                walk::read_prints(&dir, entry).map_err(io)?;
+                Ok(Some(missing))
+            }
+            Walked::Wrong => {
+                let (entries, ..) = self.look(&key)?;
+                if let Some(found) = entries.into_iter().find(|found| found.epoch == entry.epoch) {
+                    *entry = Entry {
+                        live: true,
+                        ..found
+                    };
+                }
+                Ok(Some((Recovered::StreamRebuilt { key }, Vec::new())))
             }
             Walked::Beyond { end, cut, facts } => {
-                entry.committed = end;
+                entry.mark.end = end;
+                walk::read_prints(&dir, entry).map_err(io)?;
                 let kept = end - indexed;
-                (
-                    Recovered::Beyond {
-                        key: key.clone(),
-                        epoch: entry.epoch,
-                        indexed,
-                        kept,
-                        cut,
-                    },
-                    facts,
-                )
+                let mut first = before;
+                first.len = Some(kept);
+                first.more.insert("cut".to_owned(), cut.into());
+                let what = Recovered::Beyond {
+                    key,
+                    epoch: entry.epoch,
+                    indexed,
+                    kept,
+                    cut,
+                };
+                Ok(Some((what, [vec![first], facts].concat())))
             }
-        };
-        self.note(entry, &what, facts)?;
-        let head_end = (entry.base + PROOF as u64).min(entry.committed);
-        entry.head = Proof::of(&read_back(&dir, entry.form, entry.base, head_end).map_err(io)?);
-        entry.tail =
-            Proof::of(&read_back(&dir, entry.form, entry.base, entry.committed).map_err(io)?);
-        Ok(Some(what))
+        }
     }
 
-    /// Ledgers what recovery did, before the index says it.
-    fn note(&self, entry: &Entry, what: &Recovered, mut facts: Vec<Fact>) -> Result<(), OpenError> {
-        let path = self
-            .data
-            .join(ARCHIVE_DIR)
-            .join(entry.key.worker())
-            .join(entry.key.stream());
-        let (indexed, kept, cut) = match *what {
-            Recovered::Beyond {
-                indexed, kept, cut, ..
-            } => (indexed, kept, cut),
-            Recovered::Missing { indexed, found, .. } => (found, 0, indexed - found),
-            _ => (entry.committed, 0, 0),
+    /// The epoch lost bytes: it goes on from what is there.
+    fn missing(&self, entry: &mut Entry, found: u64) -> (Recovered, Vec<Fact>) {
+        let indexed = entry.mark.end;
+        entry.mark.end = found;
+        if entry.mark.segment.is_some_and(|(base, _)| base >= found) {
+            entry.mark.segment = None;
+        }
+        entry.mark.rolled = None;
+        let mut fact = facts::recovery(entry);
+        fact.more
+            .insert("missing".to_owned(), (indexed - found).into());
+        let what = Recovered::Missing {
+            key: entry.key.clone(),
+            epoch: entry.epoch,
+            indexed,
+            found,
         };
-        let mut recovery = fact("recovery", entry.epoch, indexed);
-        recovery.len = Some(kept);
-        recovery.more.insert("cut".to_owned(), cut.into());
-        facts.push(recovery);
-        Ok(write_ledger(&path, &facts)?)
+        (what, vec![fact])
+    }
+
+    fn stream_path(&self, key: &StreamKey) -> PathBuf {
+        self.data
+            .join(ARCHIVE_DIR)
+            .join(key.worker())
+            .join(key.stream())
     }
 
     fn io(&self, key: &StreamKey, e: io::Error) -> OpenError {
-        OpenError::Io(
-            self.data
-                .join(ARCHIVE_DIR)
-                .join(key.worker())
-                .join(key.stream()),
-            e,
-        )
+        OpenError::Io(self.stream_path(key), e)
     }
 }
 
-/// The epoch lost bytes: it goes on from what is there.
-fn missing(entry: &mut Entry, found: u64) -> Recovered {
-    let indexed = entry.committed;
-    entry.committed = found;
-    if entry.segment.is_some_and(|(base, _)| base >= found) {
-        entry.segment = None;
-    }
-    Recovered::Missing {
-        key: entry.key.clone(),
-        epoch: entry.epoch,
-        indexed,
-        found,
-    }
+async fn open_new(path: &Path) -> Result<Index, IndexError> {
+    let index = Index::open(path).await?;
+    index.ok_or_else(|| IndexError::Value("user_version".to_owned()))
 }
 
 /// The index, in the data directory.
 pub(crate) const INDEX: &str = "index.sqlite";
+/// The index while it is made again.
+const REBUILT: &str = "index-new.sqlite";
+/// Says that the index is not to be used.
+const DAMAGED: &str = "index.damaged";
 /// Where cut bytes go, in the data directory.
 const QUARANTINE: &str = "quarantine";

@@ -143,7 +143,8 @@ impl Ledger {
 
     /// Appends `facts` with one write and one sync, all with the time `at`. Returns how many were
     /// written: a `gap` or `uncertain` fact whose kind, epoch, base and `path` are those of one of the
-    /// newest [`REPEAT_WINDOW`] such facts, and whose length is not greater, is a repeat and left out.
+    /// newest [`REPEAT_WINDOW`] such facts, and whose length is not greater, is a repeat and left out. A `recovery`
+    /// fact with a field `segment` takes back the losses of its epoch from its base on: they can be told again.
     ///
     /// # Errors
     /// [`LedgerError`]; after an IO error the ledger has to be opened again.
@@ -163,13 +164,18 @@ impl Ledger {
         let (mut out, mut written, mut head, mut seq) =
             (Vec::new(), 0, self.head.clone(), self.next_seq);
         // Taken over only when the lines stand; most facts are no losses, and then this is empty.
-        let lossy = facts.iter().any(|fact| fact.loss().is_some());
+        let lossy = facts
+            .iter()
+            .any(|fact| fact.loss().is_some() || fact.takes_back().is_some());
         let mut losses = if lossy {
             self.losses.clone()
         } else {
             Losses::default()
         };
         for fact in facts {
+            if let Some(taken) = fact.takes_back() {
+                losses.take_back(taken);
+            }
             if fact.loss().is_some_and(|loss| !losses.tell(loss, fact.len)) {
                 continue;
             }
@@ -259,6 +265,9 @@ impl Ledger {
         for line in lines {
             // Older lines are for `verify` to judge.
             let line = serde_json::from_slice::<Value>(line).unwrap_or_default();
+            if let Some(taken) = fact::takes_back(&line) {
+                self.losses.take_back(taken);
+            }
             if let Some(loss) = Loss::of(&line) {
                 self.losses
                     .tell(loss, line.get("len").and_then(Value::as_u64));

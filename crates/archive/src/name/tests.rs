@@ -53,14 +53,27 @@ fn reads_back_identifiers() {
 #[test]
 fn reads_back_segment_names() {
     assert_eq!(segment_name(7, Form::Frames), "00000000000000000007.frames");
-    assert_eq!(
-        parse_segment("00000000000000000007.frames"),
-        Some((7, Form::Frames))
-    );
-    assert_eq!(
-        parse_segment("00000000000000000007.log"),
-        Some((7, Form::Log))
-    );
+    let parsed = |base, packed| Some(SegmentName { base, packed });
+    assert_eq!(packed_name(7, Form::Log), "00000000000000000007.log.zst");
+    for (name, form, expected) in [
+        (
+            "00000000000000000007.frames",
+            Form::Frames,
+            parsed(7, false),
+        ),
+        (
+            "00000000000000000007.frames.zst",
+            Form::Frames,
+            parsed(7, true),
+        ),
+        ("00000000000000000007.frames", Form::Log, None),
+        ("00000000000000000007.log", Form::Log, parsed(7, false)),
+        ("00000000000000000007.log.zst", Form::Log, parsed(7, true)),
+        ("00000000000000000007.log.zst.new", Form::Log, None),
+        ("00000000000000000007.zst", Form::Log, None),
+    ] {
+        assert_eq!(parse_segment(name, form), expected, "{name}");
+    }
     for name in [
         "7.log",
         "00000000000000000007",
@@ -68,7 +81,7 @@ fn reads_back_segment_names() {
         "99999999999999999999.log",
         "ledger.jsonl",
     ] {
-        assert_eq!(parse_segment(name), None, "{name}");
+        assert_eq!(parse_segment(name, Form::Log), None, "{name}");
     }
 }
 

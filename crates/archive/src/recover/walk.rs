@@ -1,26 +1,27 @@
 //! One epoch's files against its entry: frames beyond the index are kept, `.log` bytes are cut.
 
-use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 
 use framing::Decoder;
-use offsets::{Entries, Fact};
+use offsets::Fact;
 
 use super::{MAX_FRAME, QUARANTINE, Recovery};
-use crate::archive::{LEDGER, now_ms};
+use crate::api::Print;
 use crate::dir::Dir;
-use crate::index::Entry;
-use crate::name::{ARCHIVE_DIR, Form, segment_name};
-use crate::segment::{bases, closed, fact, hash_file, is_full};
+use crate::entry::{Closed, Entry};
+use crate::facts;
+use crate::name::{Form, segment_name};
+use crate::pieces::Pieces;
+use crate::segment::{Segment, existing, is_full, read_back, read_on, segments};
 
 /// How an epoch's files compare with its entry.
 pub(super) enum Walked {
     Agrees,
     /// They end here, before the indexed end.
     Short(u64),
-    /// They end here, further than a commit window can explain.
-    Wrong(u64),
+    /// They end further on than a commit window can explain.
+    Wrong,
     Beyond {
         end: u64,
         cut: u64,
@@ -31,24 +32,26 @@ pub(super) enum Walked {
 impl Recovery<'_> {
     /// Keeps every whole frame beyond the index, across segments, and cuts a torn one.
     pub(super) fn keep_frames(&self, dir: &Dir, entry: &mut Entry) -> io::Result<Walked> {
-        let mut end = entry.committed;
-        let mut facts = Vec::new();
+        let indexed = entry.mark.end;
+        let now_ms = self.options.clock.now_ms();
+        let mut end = indexed;
+        let mut told = Vec::new();
         let mut cut = 0;
-        let mut base = match entry.segment {
-            Some((base, _)) => base,
-            None if has_segment(dir, end, entry.form)? => end,
+        let (mut base, since_ms) = match entry.mark.segment {
+            Some(segment) => segment,
+            None if has_segment(dir, end, entry.form)? => {
+                told.push(facts::opened(entry.epoch, end));
+                (end, now_ms)
+            }
             None => return Ok(Walked::Agrees),
         };
-        if end == entry.base {
-            facts.push(fact("epoch", entry.epoch, end));
+        if !entry.mark.told {
+            told.insert(0, facts::epoch(entry));
+            entry.mark.told = true;
         }
-        if entry.segment.is_none() {
-            facts.push(fact("opened", entry.epoch, base));
-        }
-        let mut ledgered = None;
         loop {
             let Some(mut file) = open_segment(dir, base, entry.form)? else {
-                return Ok(Walked::Short(end_below(dir, base, entry)?));
+                return Ok(Walked::Short(base));
             };
             let len = file.metadata()?.len();
             if base + len < end {
@@ -60,51 +63,65 @@ impl Recovery<'_> {
             }
             end += whole;
             if base + len > end {
-                cut = base + len - end;
+                cut += base + len - end;
                 self.quarantine(&mut file, entry, end, end - base)?;
                 file.set_len(end - base)?;
                 file.sync_data()?;
             }
-            entry.segment = Some((base, entry.segment.map_or_else(now_ms, |(_, since)| since)));
+            entry.mark.segment = Some((base, since_ms));
             if cut > 0 || end == base || !has_segment(dir, end, entry.form)? {
                 break;
             }
-            let known = match &mut ledgered {
-                Some(known) => known,
-                none => none.insert(self.closed_bases(entry)),
-            };
-            if !known.contains(&base) {
-                facts.push(closed(
-                    entry.epoch,
-                    base,
-                    end - base,
-                    hash_file(&mut file, end - base)?,
-                ));
-                facts.push(fact("opened", entry.epoch, end));
-            }
+            let known = entry.pieces.1.drain(..).map(|node| node.0).collect();
+            let mut segment = Segment::Plain(file);
+            let read = |buf: &mut [u8], at: u64| segment.read_exact_at(buf, at);
+            let sum = Pieces::resume(known, end - base, read)?.finish();
+            told.push(facts::closed(entry.epoch, base, end - base, &sum));
+            told.push(facts::opened(entry.epoch, end));
+            entry.closed.push(Closed {
+                base,
+                len: end - base,
+                hash: sum.hash,
+                at_ms: now_ms,
+            });
             base = end;
         }
-        if end == entry.committed && cut == 0 {
+        // What begins behind a torn frame is no frame that can be told from garbage.
+        for segment in segments(dir, entry.form)? {
+            if segment.base > base && !segment.packed {
+                let name = segment_name(segment.base, entry.form);
+                let mut file = dir.open_file(&name, false)?;
+                cut += file.metadata()?.len();
+                self.quarantine(&mut file, entry, segment.base, 0)?;
+                dir.remove_file(&name)?;
+            }
+        }
+        if end == indexed && cut == 0 {
             return Ok(Walked::Agrees);
         }
         dir.sync()?;
-        Ok(Walked::Beyond { end, cut, facts })
+        Ok(Walked::Beyond {
+            end,
+            cut,
+            facts: told,
+        })
     }
 
     /// Cuts what a `.log` epoch holds beyond the index, into quarantine: its sender still has it. More than a commit
     /// window can explain means that the index is wrong, and the segments are right.
     pub(super) fn cut_log(&self, dir: &Dir, entry: &mut Entry) -> io::Result<Walked> {
-        let end = entry.committed;
-        let current = entry.segment.map(|(base, _)| base);
-        let later: Vec<u64> = bases(dir, entry.form)?
+        let end = entry.mark.end;
+        let current = entry.mark.segment.map(|(base, _)| base);
+        let later: Vec<u64> = segments(dir, entry.form)?
             .into_iter()
+            .map(|segment| segment.base)
             .filter(|&base| base >= end && Some(base) != current)
             .collect();
         let held = match current {
             None => end,
             Some(base) => match open_segment(dir, base, entry.form)? {
                 Some(file) => base + file.metadata()?.len(),
-                None => end_below(dir, base, entry)?,
+                None => return Ok(Walked::Short(base)),
             },
         };
         if held < end {
@@ -114,18 +131,18 @@ impl Recovery<'_> {
         for &base in &later {
             beyond += segment_len(dir, base, entry.form)?;
         }
-        if beyond > self.window_bytes {
-            let last = later.last().copied().or(current).unwrap_or(end);
-            entry.segment = Some((last, now_ms()));
-            return Ok(Walked::Wrong(last + segment_len(dir, last, entry.form)?));
+        if beyond > self.options.window_bytes {
+            return Ok(Walked::Wrong);
         }
         if beyond == 0 && later.is_empty() {
             return Ok(Walked::Agrees);
         }
         for &base in later.iter().rev() {
             let name = segment_name(base, entry.form);
-            self.quarantine(&mut dir.open_file(&name, false)?, entry, base, 0)?;
-            dir.remove_file(&name)?;
+            if let Some(mut file) = existing(dir.open_file(&name, false))? {
+                self.quarantine(&mut file, entry, base, 0)?;
+                dir.remove_file(&name)?;
+            }
         }
         dir.sync()?;
         if let Some(base) = current
@@ -146,16 +163,13 @@ impl Recovery<'_> {
     /// Copies a file from `from` on into quarantine, named by stream, epoch and offset. Without room it goes without:
     /// what is cut is nothing that was ever acknowledged.
     fn quarantine(&self, file: &mut File, entry: &Entry, offset: u64, from: u64) -> io::Result<()> {
+        let stamp = self.options.clock.now_ms();
         let mut copy = || {
             let root = Dir::root(self.data)?;
             let dir = root.ensure(QUARANTINE)?;
             root.sync()?;
             let (worker, stream) = (entry.key.worker(), entry.key.stream());
-            let name = format!(
-                "{}.{worker}.{stream}.{}.{offset:020}",
-                now_ms(),
-                entry.epoch
-            );
+            let name = format!("{stamp}.{worker}.{stream}.{}.{offset:020}", entry.epoch);
             dir.remove_file(&name)?;
             let mut out = dir.create_file(&name)?;
             file.seek(SeekFrom::Start(from))?;
@@ -172,54 +186,53 @@ impl Recovery<'_> {
             other => other,
         }
     }
-
-    /// Segments of an epoch that the ledger calls closed.
-    fn closed_bases(&self, entry: &Entry) -> HashSet<u64> {
-        let path = self
-            .data
-            .join(ARCHIVE_DIR)
-            .join(entry.key.worker())
-            .join(entry.key.stream())
-            .join(LEDGER);
-        let epoch = entry.epoch.to_string();
-        let facts = Entries::open(path).into_iter().flatten().flatten();
-        facts
-            .filter(|fact| fact["kind"] == "closed" && fact["epoch"] == epoch.as_str())
-            .filter_map(|fact| fact["base"].as_u64())
-            .collect()
-    }
 }
 
-pub(super) fn segment_len(dir: &Dir, base: u64, form: Form) -> io::Result<u64> {
-    Ok(dir
-        .open_file(&segment_name(base, form), false)?
-        .metadata()?
-        .len())
+/// Reads the prints of an epoch from its segments, as far as they are held.
+pub(super) fn read_prints(dir: &Dir, entry: &mut Entry) -> io::Result<()> {
+    let form = entry.form;
+    let all = segments(dir, form)?;
+    let end = entry.mark.end;
+    let Some(first) = all.first().filter(|first| first.base < end) else {
+        return Ok(());
+    };
+    let known = &entry.mark.head;
+    let start = known.end - u64::from(known.len);
+    // An epoch's first bytes may be gone; what the index says of them stays true.
+    if known.len == 0 || first.base <= start {
+        let start = if known.len == 0 { first.base } else { start };
+        let head = read_on(dir, form, start, end)?;
+        entry.mark.head = Print::of(start + head.len() as u64, &head);
+    }
+    let mut held = 0;
+    for segment in all.iter().rev().filter(|segment| segment.base < end) {
+        if let Some(open) = Segment::open(dir, segment.base, form)? {
+            held = (segment.base + open.len()?).min(end);
+            break;
+        }
+    }
+    let tail = read_back(dir, form, entry.base, held)?;
+    if !tail.is_empty() {
+        entry.mark.tail = Print::of(held, &tail);
+        entry.mark.in_line = held == end && tail.last() != Some(&b'\n');
+    }
+    Ok(())
+}
+
+fn segment_len(dir: &Dir, base: u64, form: Form) -> io::Result<u64> {
+    Segment::open(dir, base, form)?.map_or(Ok(0), |segment| segment.len())
 }
 
 fn has_segment(dir: &Dir, base: u64, form: Form) -> io::Result<bool> {
-    Ok(open_segment(dir, base, form)?.is_some())
+    dir.has(&segment_name(base, form))
 }
 
 fn open_segment(dir: &Dir, base: u64, form: Form) -> io::Result<Option<File>> {
-    match dir.open_file(&segment_name(base, form), true) {
-        Ok(file) => Ok(Some(file)),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(e),
-    }
-}
-
-/// Where an epoch ends whose segment at `missing` is gone.
-fn end_below(dir: &Dir, missing: u64, entry: &Entry) -> io::Result<u64> {
-    let bases = bases(dir, entry.form)?;
-    match bases.into_iter().rfind(|&base| base < missing) {
-        Some(base) => Ok(base + segment_len(dir, base, entry.form)?),
-        None => Ok(entry.base),
-    }
+    existing(dir.open_file(&segment_name(base, form), true))
 }
 
 /// How many bytes from `from` on are whole frames.
-fn whole_frames(file: &mut File, from: u64) -> io::Result<u64> {
+pub(super) fn whole_frames(file: &mut File, from: u64) -> io::Result<u64> {
     file.seek(SeekFrom::Start(from))?;
     let decoder = Decoder::new(MAX_FRAME);
     let mut whole = 0;

@@ -52,8 +52,8 @@ fn a_crash_at_any_step_keeps_whole_frames_and_repeats_none() {
     }
     assert_eq!(
         steps.len(),
-        5,
-        "Create, Write, Sync, Ledger, Index: {steps:?}"
+        7,
+        "Create, Write, Sync, Ledger, Ledgered, Witness, Index: {steps:?}"
     );
 }
 

@@ -113,11 +113,17 @@ async fn ledgers_the_hash_of_each_closed_segment() {
 
 #[tokio::test]
 async fn voids_a_window_that_failed_at_any_step() {
-    for step in [Step::Write, Step::Sync, Step::Ledger, Step::Index] {
+    for step in [
+        Step::Write,
+        Step::Sync,
+        Step::Ledger,
+        Step::Ledgered,
+        Step::Witness,
+    ] {
         // The window's bytes are in a segment of their own, or behind committed ones.
         for segment_max_bytes in [300, 1 << 20] {
             // A window without a new segment has nothing to ledger.
-            if step != Step::Ledger || segment_max_bytes == 300 {
+            if !matches!(step, Step::Ledger | Step::Ledgered) || segment_max_bytes == 300 {
                 void_at(step, segment_max_bytes).await;
             }
         }
@@ -150,6 +156,34 @@ async fn void_at(step: Step, segment_max_bytes: u64) {
     assert_eq!(read(&data, &committed[0], 0), frames(0, 9), "{step:?}");
     drop(archive);
     assert_eq!(data.open(small()).await.recovered(), [], "{step:?}");
+}
+
+#[tokio::test]
+async fn a_window_that_failed_at_the_index_stands() {
+    let data = Data::new();
+    let mut archive = data
+        .open(Options {
+            fault: fail(Step::Index, 1, ErrorKind::StorageFull),
+            ..small()
+        })
+        .await;
+    let a = archive.plain(&plain("a")).await.unwrap();
+    archive.append(a, &frames(0, 3)).unwrap();
+    archive.commit().await.unwrap();
+    archive.append(a, &frames(3, 9)).unwrap();
+    assert!(archive.commit().await.unwrap_err().is_full());
+    assert!(matches!(
+        archive.append(a, &frame(0)),
+        Err(AppendError::Void)
+    ));
+    let stands = archive.void().await.unwrap();
+    let ends = (stands[0].from, stands[0].to);
+    assert_eq!(ends, (frames(0, 3).len() as u64, frames(0, 9).len() as u64));
+    assert_eq!(read(&data, &stands[0], 0), frames(0, 9));
+    archive.append(a, &frame(9)).unwrap();
+    archive.commit().await.unwrap();
+    drop(archive);
+    assert_eq!(data.open(small()).await.recovered(), []);
 }
 
 #[tokio::test]

@@ -96,6 +96,11 @@ impl Fact {
         line.into_bytes()
     }
 
+    pub(super) fn takes_back(&self) -> Option<TakeBack> {
+        let taken = self.kind == TAKES_BACK && self.more.contains_key(STANDS);
+        self.epoch.clone().zip(self.base).filter(|_| taken)
+    }
+
     pub(super) fn loss(&self) -> Option<Loss> {
         let base = self.base.filter(|_| LOSSES.contains(&self.kind.as_str()))?;
         let path = self
@@ -131,6 +136,26 @@ impl Losses {
     }
 }
 
+impl Losses {
+    /// Forgets what a fact takes back, so that it can be told again.
+    pub(super) fn take_back(&mut self, (epoch, base): TakeBack) {
+        let stands = |loss: &Loss| loss.epoch.as_deref() != Some(&epoch) || loss.base < base;
+        self.told.retain(|loss, _| stands(loss));
+        self.order.retain(stands);
+    }
+}
+
+/// The epoch and the position from which a fact takes back what was told before.
+pub(super) type TakeBack = (String, u64);
+
+/// What a line takes back.
+pub(super) fn takes_back(line: &Value) -> Option<TakeBack> {
+    line.get(STANDS)?;
+    line.get("kind").filter(|kind| *kind == TAKES_BACK)?;
+    let epoch = line.get("epoch")?.as_str()?.to_owned();
+    Some((epoch, line.get("base")?.as_u64()?))
+}
+
 impl Loss {
     pub(super) fn of(line: &Value) -> Option<Self> {
         let text = |name| {
@@ -154,5 +179,8 @@ const FIXED: [&str; 8] = [
     "seq", "at", "kind", "epoch", "base", "len", "blake3", "prev",
 ];
 
+/// The kind that takes back what was told of its epoch from its base on, if it says what segment stands.
+const TAKES_BACK: &str = "recovery";
+const STANDS: &str = "segment";
 /// Kinds that a recovery may tell again.
 const LOSSES: [&str; 2] = ["gap", "uncertain"];

@@ -121,6 +121,37 @@ fn leaves_out_repeats_also_after_a_new_open() {
 }
 
 #[test]
+fn tells_again_what_a_recovery_took_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("l");
+    let mut recovery = gap(10, 0);
+    recovery.kind = "recovery".into();
+    recovery.more.insert("segment".into(), Value::Null);
+    for again in [false, true] {
+        let mut ledger = open(&path);
+        if !again {
+            ledger
+                .append(
+                    &[gap(0, 10), gap(10, 10), gap(30, 5), recovery.clone()],
+                    at_time(1),
+                )
+                .unwrap();
+            // In the same process, and after a new open.
+            assert_eq!(ledger.append(&[gap(10, 10)], at_time(1)).unwrap(), 1);
+            continue;
+        }
+        assert_eq!(
+            ledger
+                .append(&[gap(0, 10), gap(10, 10)], at_time(2))
+                .unwrap(),
+            0
+        );
+        assert_eq!(ledger.append(&[gap(30, 5)], at_time(2)).unwrap(), 1);
+    }
+    Ledger::verify(&path).unwrap();
+}
+
+#[test]
 fn puts_a_torn_line_aside() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("l");

@@ -87,6 +87,8 @@ pub struct Committed {
     pub from: u64,
     /// The end now.
     pub to: u64,
+    /// Nothing will ever be appended to the epoch.
+    pub sealed: bool,
     /// The head hash of the stream's ledger, as of this window.
     pub ledger: [u8; 32],
 }
@@ -115,7 +117,7 @@ pub struct Archive {
     open_files: usize,
     recovered: Vec<Recovered>,
     trust: Trust,
-    job: Option<Job>,
+    job: Option<Box<Job>>,
 }
 
 /// A stream of which something is known.
@@ -191,13 +193,15 @@ impl Archive {
     /// Where every epoch stands that is not sealed: those that are loaded, and those that were not when the archive
     /// was opened. For the start; the handles of epochs that are not loaded are gone from the beginning.
     pub fn standing(&self) -> impl Iterator<Item = Committed> + '_ {
-        let loaded = self.epochs.iter().map(|(handle, epoch)| Committed {
+        let loaded = self.epochs.iter().filter(|(_, e)| !e.committed.sealed);
+        let loaded = loaded.map(|(handle, epoch)| Committed {
             handle: *handle,
             key: epoch.key.clone(),
             epoch: epoch.id,
             form: epoch.form,
             from: epoch.base,
             to: epoch.committed.end,
+            sealed: epoch.committed.sealed,
             ledger: self.ledger(&epoch.key),
         });
         let resting = self
@@ -211,6 +215,7 @@ impl Archive {
             form: entry.form,
             from: entry.base,
             to: entry.mark.end,
+            sealed: false,
             ledger: self.ledger(&entry.key),
         }))
     }

@@ -114,23 +114,13 @@ pub(crate) struct Closed {
     pub(crate) at_ms: i64,
 }
 
-/// How far a stream's ledger stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// How far a stream's ledger stands. The hash of an empty one is all zeros, as its first line's `prev` will be.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LedgerMark {
     #[serde(with = "hex")]
     pub(crate) head: [u8; 32],
     /// Bytes in the file.
     pub(crate) len: u64,
-}
-
-impl Default for LedgerMark {
-    fn default() -> LedgerMark {
-        // As the first line's `prev`.
-        LedgerMark {
-            head: [0; 32],
-            len: 0,
-        }
-    }
 }
 
 /// Everything that a commit window changes in the index.

@@ -308,10 +308,8 @@ impl Recovery<'_> {
         let indexed = entry.mark.end;
         let Some(dir) = existing_dir(self.root, &key, entry.epoch).map_err(io)? else {
             // The index knows an epoch before its directory is made.
-            return Ok(match entry.mark.segment {
-                None => None,
-                Some((base, _)) => Some(self.missing(entry, base)),
-            });
+            let open = entry.mark.segment;
+            return Ok(open.map(|(base, _)| self.missing(entry, base)));
         };
         let before = facts::recovery(entry);
         let walked = match entry.form {
@@ -326,8 +324,12 @@ impl Recovery<'_> {
                 Ok(Some(missing))
             }
             Walked::Wrong => {
-                let (entries, ..) = self.look(&key)?;
-                if let Some(found) = entries.into_iter().find(|found| found.epoch == entry.epoch) {
+                let looked = self.look(&key)?;
+                if let Some(found) = looked
+                    .entries
+                    .into_iter()
+                    .find(|found| found.epoch == entry.epoch)
+                {
                     *entry = Entry {
                         live: true,
                         ..found

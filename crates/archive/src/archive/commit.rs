@@ -105,6 +105,7 @@ impl Archive {
                 form: entry.form,
                 from,
                 to: entry.mark.end,
+                sealed: entry.mark.sealed,
                 ledger: self.ledger(&entry.key),
             });
         }

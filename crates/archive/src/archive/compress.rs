@@ -32,7 +32,7 @@ pub(super) struct Job {
 enum State {
     Packing(Packer),
     /// It is written and synced; so much of it was read back.
-    Checking(Box<Packed>, Pieces),
+    Checking(Box<(Packed, Pieces)>),
 }
 
 /// What a step of a job came to.
@@ -116,7 +116,7 @@ impl Archive {
 }
 
 enum Begin {
-    Job(Job),
+    Job(Box<Job>),
     /// A crash came between the end of the plain file and the index.
     Packed(u64),
     /// There is neither.
@@ -140,14 +140,14 @@ impl Job {
         let new = format!("{packed}{NEW}");
         dir.remove_file(&new)?;
         let file = dir.create_file(&new)?;
-        Ok(Begin::Job(Job {
+        Ok(Begin::Job(Box::new(Job {
             row,
             dir,
             plain: Segment::Plain(plain),
             file,
             at: 0,
             state: State::Packing(Packer::new()?),
-        }))
+        })))
     }
 
     pub(super) fn is_for(&self, row: &SegmentRow) -> bool {
@@ -182,7 +182,8 @@ impl Job {
                 }
                 Ok(Outcome::Goes)
             }
-            State::Checking(packed, pieces) => {
+            State::Checking(checking) => {
+                let (packed, pieces) = &mut **checking;
                 let mut buf = vec![0; PIECE as usize];
                 while self.at < until {
                     let n = packed.read_at(&mut buf, self.at)?;
@@ -213,7 +214,7 @@ impl Job {
         self.file.sync_all()?;
         // Read through another descriptor, so that it is what the name stands for.
         let packed = Packed::open(self.dir.open_file(&self.new_name(), false)?)?;
-        self.state = State::Checking(Box::new(packed), Pieces::default());
+        self.state = State::Checking(Box::new((packed, Pieces::default())));
         self.at = 0;
         Ok(())
     }

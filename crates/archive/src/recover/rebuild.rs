@@ -23,6 +23,15 @@ use crate::told::{EpochTold, SegmentTold, Told};
 /// A segment that is compressed already, and what it takes on the disk.
 type Stored = (EpochId, u64, u64);
 
+/// What a look at a stream gave.
+pub(super) struct Looked {
+    /// In the order in which its epochs were opened.
+    pub(super) entries: Vec<Entry>,
+    /// What its ledger misses.
+    facts: Vec<Fact>,
+    stored: Vec<Stored>,
+}
+
 impl Recovery<'_> {
     /// Puts a stream into the index.
     pub(super) async fn rebuild(
@@ -30,7 +39,11 @@ impl Recovery<'_> {
         index: &mut Index,
         key: &StreamKey,
     ) -> Result<(Vec<Entry>, LedgerMark), OpenError> {
-        let (entries, facts, stored) = self.look(key)?;
+        let Looked {
+            entries,
+            facts,
+            stored,
+        } = self.look(key)?;
         let path = self.stream_path(key);
         // Also without facts: a torn line is cut, and the ledger's head is found.
         let mark = facts::write(&path, &facts, self.options.clock.now())?;
@@ -49,11 +62,8 @@ impl Recovery<'_> {
         Ok((change.entries, mark))
     }
 
-    /// A stream's entries, in the order in which its epochs were opened, and the facts that its ledger misses.
-    pub(super) fn look(
-        &self,
-        key: &StreamKey,
-    ) -> Result<(Vec<Entry>, Vec<Fact>, Vec<Stored>), OpenError> {
+    /// Puts a stream's entries together.
+    pub(super) fn look(&self, key: &StreamKey) -> Result<Looked, OpenError> {
         let io = |e| self.io(key, e);
         let mut told = Told::read(&self.stream_path(key).join(LEDGER)).map_err(io)?;
         let mut ids = std::mem::take(&mut told.order);
@@ -83,7 +93,11 @@ impl Recovery<'_> {
         for (n, entry) in entries.iter_mut().enumerate() {
             entry.live = !entry.mark.sealed && (n >= resting || entry.mark.segment.is_some());
         }
-        Ok((entries, facts, stored))
+        Ok(Looked {
+            entries,
+            facts,
+            stored,
+        })
     }
 }
 

@@ -30,7 +30,8 @@ pub(crate) struct Metrics {
     /// `frames`, `bytes`: messages taken from connections, headers included.
     pub(crate) frames: Counter,
     pub(crate) bytes: Counter,
-    /// `invalid_frames`: archived although they are not RFC 5424.
+    /// `invalid_frames`: archived although they are no syslog message, neither by RFC 5424 nor by DECNET's rules;
+    /// counted when their records are made, or when they are read if none are.
     pub(crate) invalid_frames: Counter,
     /// `refusals{code}`: acknowledged connections that were told no, in the protocol's words.
     pub(crate) refusals: By,
@@ -120,7 +121,7 @@ impl Metrics {
         registry.register("bytes", "Octets of those frames, headers included", m.bytes);
         registry.register(
             "invalid_frames",
-            "Frames archived although they are not RFC 5424",
+            "Frames archived although they are no syslog message",
             m.invalid_frames,
         );
         registry.register(

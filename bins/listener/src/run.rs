@@ -165,6 +165,7 @@ pub(crate) async fn run(
         max_frame: config.max_frame,
         frame_limit: config.limits.frame,
         idle_limit: config.limits.idle,
+        counts_invalid: config.merged_json.is_none(),
         sessions: AtomicUsize::new(0),
         large: Arc::new(tokio::sync::Semaphore::new(LARGE_KIB as usize)),
         stop: stop_rx,

@@ -36,6 +36,8 @@ pub(crate) struct Shared {
     pub(crate) idle_limit: Duration,
     /// How long the peers of acknowledged connections have to finish at a stop.
     pub(crate) drain: Duration,
+    /// Nobody makes records of plain frames, which would tell those that are none.
+    pub(crate) counts_invalid: bool,
     /// Sessions now, which share the memory for reading.
     pub(crate) sessions: AtomicUsize,
     /// Room for frames that are larger than a connection's own buffer, in KiB.

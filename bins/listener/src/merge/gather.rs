@@ -22,6 +22,7 @@ pub(super) struct Batch {
     json: Option<Vec<u8>>,
     lines: u64,
     records: u64,
+    invalid: u64,
     /// Some epoch's place moved.
     moved: bool,
 }
@@ -39,6 +40,7 @@ impl Batch {
             json: outputs.json.is_some().then(Vec::new),
             lines: 0,
             records: 0,
+            invalid: 0,
             moved: false,
         }
     }
@@ -64,6 +66,7 @@ impl Batch {
     fn add(&mut self, written: Written) {
         self.lines += written.lines;
         self.records += written.records;
+        self.invalid += written.invalid;
         self.moved = true;
     }
 
@@ -74,8 +77,9 @@ impl Batch {
         files.into_iter().flatten().map(std::mem::take).collect()
     }
 
-    /// Takes the empty buffers back; gives the numbers of lines and records that were in them.
-    pub(super) fn give_back(&mut self, parts: Vec<Vec<u8>>) -> (u64, u64) {
+    /// Takes the empty buffers back; gives the numbers of lines and records that were in them, and of frames that are no
+    /// syslog message.
+    pub(super) fn give_back(&mut self, parts: Vec<Vec<u8>>) -> (u64, u64, u64) {
         let files = [&mut self.log, &mut self.json];
         for (file, mut buffer) in files.into_iter().flatten().zip(parts) {
             buffer.shrink_to(2 * BATCH_BYTES);
@@ -84,6 +88,7 @@ impl Batch {
         (
             std::mem::take(&mut self.lines),
             std::mem::take(&mut self.records),
+            std::mem::take(&mut self.invalid),
         )
     }
 }

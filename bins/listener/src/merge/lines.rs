@@ -3,7 +3,7 @@
 use framing::{Decoder, Frame};
 use memchr::{memchr, memchr_iter};
 use rfc5424::Timestamp;
-use rfc5424::decnet::{Extras, Record, Source as Place};
+use rfc5424::decnet::{Class, Extras, Source as Place, classify};
 
 use crate::merge::feed::Source;
 
@@ -21,6 +21,8 @@ pub(super) struct Written {
     pub(super) taken: usize,
     pub(super) lines: u64,
     pub(super) records: u64,
+    /// Frames that are no syslog message.
+    pub(super) invalid: u64,
     /// Where the line starts that is being cut behind them.
     pub(super) line: Option<u64>,
 }
@@ -40,10 +42,12 @@ impl<'a> Scribe<'a> {
         Scribe { source, epoch, at }
     }
 
-    /// Appends the record of the line at `offset`, if it is one; whether it did.
-    pub(super) fn record(&self, line: &[u8], offset: u64, json: &mut Vec<u8>) -> bool {
-        let Some(record) = Record::parse(line) else {
-            return false;
+    /// Appends the record of the line at `offset`, if it is one; what it is.
+    pub(super) fn record(&self, line: &[u8], offset: u64, json: &mut Vec<u8>) -> Made {
+        let record = match classify(line) {
+            Class::Record(record) => record,
+            Class::Raw => return Made::Invalid,
+            Class::Strict | Class::Wrapped => return Made::Nothing,
         };
         let place = Place {
             worker: self.source.key.worker(),
@@ -59,8 +63,19 @@ impl<'a> Scribe<'a> {
                 ..Extras::default()
             },
         );
-        true
+        Made::Record
     }
+}
+
+/// What was made of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Made {
+    /// A record.
+    Record,
+    /// None, although it is a syslog message.
+    Nothing,
+    /// None, because it is no syslog message.
+    Invalid,
 }
 
 /// Appends a line per frame, and a record per frame that is one. `from` is the offset of the first frame.
@@ -84,7 +99,9 @@ pub(super) fn write(
         let text = message.strip_suffix(b"\n").unwrap_or(message);
         if let Some(json) = &mut files.json {
             let offset = from + written.taken as u64;
-            written.records += u64::from(scribe.record(text, offset, json));
+            let made = scribe.record(text, offset, json);
+            written.records += u64::from(made == Made::Record);
+            written.invalid += u64::from(made == Made::Invalid);
         }
         written.taken += consumed;
     }

@@ -257,7 +257,8 @@ impl Merger {
 
     /// Counts what stands, takes the buffers back, and tells who waits for it.
     fn appended(&mut self, appended: Appended, dropped: &[Arc<Source>]) {
-        let (lines, records) = self.batch.give_back(appended.parts);
+        let (lines, records, invalid) = self.batch.give_back(appended.parts);
+        self.metrics.invalid_frames.inc_by(invalid);
         count(&self.metrics.merged_lines, "file", "log", lines);
         count(&self.metrics.merged_lines, "file", "json", records);
         for source in dropped {

@@ -5,7 +5,7 @@ use memchr::memchr;
 use rfc5424::Timestamp;
 
 use crate::merge::feed::Source;
-use crate::merge::lines::{Files, Scribe, Written};
+use crate::merge::lines::{Files, Made, Scribe, Written};
 
 /// Bytes of an epoch, and what is known of them.
 #[derive(Debug, Clone, Copy)]
@@ -48,7 +48,8 @@ impl Text<'_> {
                 && is_whole
                 && piece.bytes.len() <= RECORD_BYTES
             {
-                written.records += u64::from(scribe.record(piece.bytes, offset, json));
+                let made = scribe.record(piece.bytes, offset, json);
+                written.records += u64::from(made == Made::Record);
             }
             written.line = piece.is_cut.then(|| written.line.unwrap_or(offset));
             written.taken += piece.taken;

@@ -161,9 +161,11 @@ impl<IO: AsyncBufRead + AsyncWrite + Unpin> Plain<IO> {
         let metrics = &self.shared.metrics;
         metrics.frames.inc_by(batch.frames as u64);
         metrics.bytes.inc_by(batch.len as u64);
-        metrics
-            .invalid_frames
-            .inc_by(count_invalid(decoder, &whole));
+        if self.shared.counts_invalid {
+            metrics
+                .invalid_frames
+                .inc_by(count_invalid(decoder, &whole));
+        }
         self.worker.took(batch.frames, batch.len, unix_ms());
         self.shared
             .intake
@@ -183,11 +185,13 @@ impl<IO: AsyncBufRead + AsyncWrite + Unpin> Plain<IO> {
     }
 }
 
+/// As the merger counts them when it makes records.
 fn count_invalid(decoder: Decoder, mut bytes: &[u8]) -> u64 {
     let mut invalid = 0;
     while let Ok(Some((frame, consumed))) = decoder.decode(bytes) {
         let (Frame::Message(message) | Frame::Control(message)) = frame;
-        invalid += u64::from(rfc5424::parse(message).is_err());
+        let text = message.strip_suffix(b"\n").unwrap_or(message);
+        invalid += u64::from(!rfc5424::decnet::accepts(text));
         bytes = &bytes[consumed..];
     }
     invalid

@@ -35,7 +35,7 @@ fn a_frame_is_a_line_and_a_record_with_its_place() {
     let (log, records, written) = merge(&[b"not syslog", line]);
     assert_eq!(log, [b"not syslog\n", line, b"\n"].concat());
     assert_eq!(records.len(), 1);
-    assert_eq!((written.lines, written.records), (2, 1));
+    assert_eq!((written.lines, written.records, written.invalid), (2, 1, 1));
     assert_eq!(records[0]["source_worker"], "web");
     assert_eq!(records[0]["source_stream"], "syslog");
     assert_eq!(records[0]["source_epoch"], "ab".repeat(16));

@@ -9,7 +9,7 @@ fn counts_frames_that_are_no_syslog() {
         &b"<13>1 - - - - - -"[..],
         b"no",
         b"<13>1 - - - - - - x",
-        b"<999>1 - - - - - -",
+        b"<13>2",
     ] {
         framing::encode(message, &mut octets);
     }

@@ -13,7 +13,6 @@ mod delivery;
 mod identity;
 mod import;
 mod limits;
-mod link;
 mod metrics;
 mod patience;
 mod run;

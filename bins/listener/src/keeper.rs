@@ -16,6 +16,7 @@ use crate::intake::{Batch, Item, Said};
 use crate::merge::Feed;
 use crate::metrics::{Metrics, count};
 use crate::upkeep::Upkeep;
+use crate::workers::Worker;
 
 mod answers;
 mod links;
@@ -42,6 +43,7 @@ pub(crate) struct Keeper {
     retry: Duration,
     /// The epochs of plain streams, by worker.
     handles: HashMap<Arc<str>, Handle>,
+    plain: HashMap<Handle, Arc<Worker>>,
     window: Window,
     links: Links,
     complaints: Seldom,
@@ -97,6 +99,7 @@ impl Keeper {
             drain: config.limits.drain,
             retry: RETRY,
             handles: HashMap::new(),
+            plain: HashMap::new(),
             window: Window::default(),
             links: Links::new(admission),
             complaints: Seldom::new(Duration::from_secs(60)),
@@ -208,6 +211,7 @@ impl Keeper {
             let trouble = match self.archive.plain(&batch.worker.stream).await {
                 Ok(handle) => {
                     self.handles.insert(batch.worker.name().into(), handle);
+                    self.plain.insert(handle, Arc::clone(&batch.worker));
                     return Some(handle);
                 }
                 Err(e) => e,

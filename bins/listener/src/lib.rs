@@ -3,9 +3,9 @@
 //! `main` parses arguments and calls one of [`run`], [`check`] and [`status`]; the commands that work on the data
 //! directory alone (`init`, `enroll`, …) are `admin`'s.
 //!
-//! A line's way: `server` lets a connection in, its `session` cuts whole frames out of it, `intake` carries them in
-//! bounded batches to the `keeper`, which owns the archive and commits windows, and `merge` makes the merged outputs
-//! of what was committed. Sessions share the main runtime; keeper and merger have a thread each, because they wait
+//! A line's way: `server` lets a connection in, its `session` (plain, or acknowledged by docs/wire.md) cuts whole frames
+//! out of it, `intake` carries them in bounded batches to the `keeper`, which owns the archive, commits windows and
+//! answers acknowledged sessions, and `merge` makes the merged outputs of what was committed. Sessions share the main runtime; keeper and merger have a thread each, because they wait
 //! for disks.
 
 mod config;

@@ -24,7 +24,7 @@ use crate::metrics::Metrics;
 use crate::server::Server;
 use crate::session::{LARGE_KIB, Shared};
 use crate::upkeep::{self, Upkeep};
-use crate::workers::Workers;
+use crate::workers::{Shown, Workers};
 
 /// Looks at what the configuration names, without changing or binding anything.
 pub(crate) async fn inspect(config: &Config, source: &Source) -> Result<ServerTls, Problems> {
@@ -334,13 +334,16 @@ impl StatusPage {
             let at = jiff::Timestamp::try_from(expiry.not_after).map(|at| at.to_string());
             json!({ "path": expiry.path, "not_after": at.ok() })
         };
+        let Shown { workers, omitted } = self.workers.status();
         json!({
             "archive": self.archive,
             "listen": self.listen,
             "connections": self.metrics.connections.get(),
             "queued_bytes": self.metrics.queued_bytes.get(),
             "merged_lag_bytes": self.metrics.merged_lag_bytes.get(),
-            "workers": self.workers.status(),
+            "workers": workers,
+            "workers_omitted": omitted.0,
+            "streams_omitted": omitted.1,
             "certificates": self.tls.expiries().into_iter().map(expiry).collect::<Vec<_>>(),
         })
     }

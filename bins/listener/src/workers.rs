@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use archive::{NameError, StreamKey};
+use archive::{EpochId, NameError, StreamKey};
 use prometheus_client::metrics::gauge::Gauge;
 use ratelimit::TokenBucket;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::metrics::Metrics;
 
@@ -29,6 +29,17 @@ pub(crate) struct Worker {
     last_ms: AtomicI64,
     bucket: Option<Mutex<TokenBucket>>,
     streams: Streams,
+    /// Where the plain stream stands, once something of it was committed.
+    plain: Mutex<Option<(EpochId, u64)>>,
+}
+
+/// The workers' part of `/status`.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    /// By name.
+    pub(crate) workers: Value,
+    /// Workers, and streams of those shown, for which there was no room.
+    pub(crate) omitted: (usize, usize),
 }
 
 impl Worker {
@@ -47,6 +58,34 @@ impl Worker {
     /// One of its acknowledged streams, which a connection wants.
     pub(crate) fn stream(&self, name: &str, metrics: &Metrics) -> Arc<Stream> {
         self.streams.join(self.name(), name, metrics)
+    }
+
+    /// Everything of the plain stream below is durable.
+    pub(crate) fn plain_stands(&self, epoch: EpochId, offset: u64) {
+        *self.plain.lock().unwrap_or_else(PoisonError::into_inner) = Some((epoch, offset));
+    }
+
+    /// For `/status`, with at most so many streams; how many were left out.
+    fn status(&self, room: usize) -> (Value, usize) {
+        let (mut streams, omitted) = self.streams.status(room);
+        let plain = *self.plain.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((epoch, offset)) = plain {
+            let epoch = epoch.to_string();
+            let plain = json!({ "mode": "plain", "epoch": epoch, "offset": offset });
+            streams.insert(self.stream.stream().to_owned(), plain);
+        }
+        let last_ms = self.last_ms.load(Ordering::Relaxed);
+        let last = jiff::Timestamp::from_millisecond(last_ms)
+            .ok()
+            .filter(|_| last_ms > 0);
+        let value = json!({
+            "connections": self.connections.load(Ordering::Relaxed),
+            "frames": self.frames.load(Ordering::Relaxed),
+            "bytes": self.bytes.load(Ordering::Relaxed),
+            "last": last.map(|at| at.to_string()),
+            "streams": streams,
+        });
+        (value, omitted)
     }
 
     /// How long reading has to pause after so many bytes; zero without a rate.
@@ -95,6 +134,7 @@ impl Workers {
                         Mutex::new(TokenBucket::new(self.rate, self.rate, Instant::now()))
                     }),
                     streams: Streams::default(),
+                    plain: Mutex::default(),
                 };
                 by_name
                     .entry(name.to_owned())
@@ -115,24 +155,21 @@ impl Workers {
         }))
     }
 
-    /// For `/status`.
-    pub(crate) fn status(&self) -> Value {
+    /// For `/status`: a page of limited length.
+    pub(crate) fn status(&self) -> Shown {
         let by_name = self.by_name.lock().unwrap_or_else(PoisonError::into_inner);
-        let worker = |(name, worker): (&String, &Arc<Worker>)| {
-            let last_ms = worker.last_ms.load(Ordering::Relaxed);
-            let last = jiff::Timestamp::from_millisecond(last_ms)
-                .ok()
-                .filter(|_| last_ms > 0);
-            let value = json!({
-                "connections": worker.connections.load(Ordering::Relaxed),
-                "frames": worker.frames.load(Ordering::Relaxed),
-                "bytes": worker.bytes.load(Ordering::Relaxed),
-                "last": last.map(|at| at.to_string()),
-                "streams": worker.streams.status(),
-            });
-            (name.clone(), value)
-        };
-        Value::Object(by_name.iter().map(worker).collect())
+        let (mut workers, mut streams, mut left_out) = (Map::new(), MAX_STREAMS, 0);
+        for (name, worker) in by_name.iter().take(MAX_WORKERS) {
+            let (value, omitted) = worker.status(streams);
+            let shown = value["streams"].as_object().map_or(0, Map::len);
+            streams = streams.saturating_sub(shown);
+            left_out += omitted;
+            workers.insert(name.clone(), value);
+        }
+        Shown {
+            workers: Value::Object(workers),
+            omitted: (by_name.len().saturating_sub(MAX_WORKERS), left_out),
+        }
     }
 }
 
@@ -150,3 +187,7 @@ impl Drop for Joined {
         }
     }
 }
+
+/// Most workers, and streams of all of them, on the status page.
+const MAX_WORKERS: usize = 2048;
+const MAX_STREAMS: usize = 4096;

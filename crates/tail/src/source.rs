@@ -129,20 +129,19 @@ impl Source {
 
     /// Makes everything below `to` durable (fdatasync). Once for all that is in the file by now: a backlog costs one
     /// call.
-    /// Says whether that took a call.
-    pub(crate) fn persist(&mut self, to: u64) -> io::Result<bool> {
+    pub(crate) fn persist(&mut self, to: u64) -> io::Result<()> {
         if to <= self.durable {
-            return Ok(false);
+            return Ok(());
         }
         let (file, size) = match &self.kind {
             Kind::Plain(file) => (file, file.metadata()?.len()),
             // Nobody writes into it any more.
             Kind::Gzip(gzip) => (&gzip.file, u64::MAX),
-            Kind::Alien(_) => return Ok(false),
+            Kind::Alien(_) => return Ok(()),
         };
         file.sync_data()?;
         self.durable = size;
-        Ok(true)
+        Ok(())
     }
 
     /// How long the content is; of a compressed file by unpacking all of it, once.

@@ -286,6 +286,11 @@ impl Keeper {
         for entry in &entries {
             self.tell_of_loss(&entry.what);
         }
+        for report in reports {
+            if let Some(worker) = self.plain.get(&report.handle) {
+                worker.plain_stands(report.epoch, report.to);
+            }
+        }
         let steps = entries.into_iter().filter_map(|entry| match entry.what {
             What::Bytes { bytes, .. } => Some((entry.handle?, Step::Bytes(bytes))),
             What::Gap { to, .. } => Some((entry.handle?, Step::Gap(to.get()))),

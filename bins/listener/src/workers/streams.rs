@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use delivery::control::Beat;
 use delivery::{EpochId, Offset};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::metrics::{Metrics, Of};
 
@@ -56,11 +56,12 @@ impl Streams {
         Arc::clone(stream)
     }
 
-    /// For `/status`.
-    pub(super) fn status(&self) -> Value {
+    /// For `/status`: at most so many of them, and how many were left out.
+    pub(super) fn status(&self, room: usize) -> (Map<String, Value>, usize) {
         let table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let stream = |(name, stream): (&String, &Arc<Stream>)| (name.clone(), stream.status());
-        Value::Object(table.by_name.iter().map(stream).collect())
+        let shown = table.by_name.iter().take(room).map(stream).collect();
+        (shown, table.by_name.len().saturating_sub(room))
     }
 }
 

@@ -20,10 +20,11 @@ fn forgets_who_left_longest_ago_and_nobody_who_is_there() {
         stream.left();
     }
     stays.beat(&beat, 1_000_000, &metrics);
-    let status = streams.status();
-    let known = status.as_object().unwrap();
-    assert_eq!(known.len(), MAX_STREAMS);
-    assert!(known.contains_key("s199") && !known.contains_key("s0"));
+    let (status, omitted) = streams.status(10);
+    assert_eq!((status.len(), omitted), (10, MAX_STREAMS - 10));
+    let (status, omitted) = streams.status(usize::MAX);
+    assert_eq!((status.len(), omitted), (MAX_STREAMS, 0));
+    assert!(status.contains_key("s199") && !status.contains_key("s0"));
     assert_eq!(status["stays"]["connections"], 1);
     assert_eq!(status["stays"]["beat"]["clock_difference_ms"], 250);
     let of = |stream: &str| [("worker", "w".to_owned()), ("stream", stream.to_owned())];

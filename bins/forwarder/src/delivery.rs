@@ -86,3 +86,9 @@ pub(crate) fn words(why: &Why, problem: Option<String>) -> String {
         _ => "the session ended".to_owned(),
     }
 }
+
+/// A refusal's kind as the protocol writes it.
+pub(crate) fn code(code: ::delivery::Code) -> String {
+    let written = serde_json::to_value(code).unwrap_or_default();
+    written.as_str().unwrap_or("other").to_owned()
+}

@@ -13,6 +13,7 @@ mod delivery;
 mod identity;
 mod import;
 mod limits;
+mod link;
 mod metrics;
 mod patience;
 mod run;

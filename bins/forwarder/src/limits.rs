@@ -25,6 +25,10 @@ pub struct Limits {
     pub verdict: Duration,
     /// Longest wait, at a stop, for what is being written and then for the peer's end.
     pub drain: Duration,
+    /// Longest wait for an answer of a master that acknowledges, and for any acknowledgement while something is not.
+    pub answer: Duration,
+    /// Time between two signs of life to such a master.
+    pub beat: Duration,
     /// Most bytes sent and not acknowledged; beyond that nothing more is read. The file keeps them, so this bounds only
     /// what a lost connection makes us send again.
     pub window: u64,
@@ -47,6 +51,8 @@ impl Default for Limits {
             commit: Duration::from_secs(1),
             verdict: Duration::from_secs(2),
             drain: Duration::from_secs(5),
+            answer: Duration::from_secs(30),
+            beat: Duration::from_secs(10),
             window: 32 << 20,
             ask: Duration::from_secs(30),
             batch: 256 << 10,

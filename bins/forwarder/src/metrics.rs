@@ -30,6 +30,12 @@ pub(crate) struct Metrics {
     commits: Count,
     rolls: Count,
     read_errors: Count,
+    acks: Count,
+    unacknowledged: Level,
+    branches: Count,
+    asked: Count,
+    syncs: Count,
+    refusals: Family<CodeLabel, Counter>,
     gaps: Family<GapLabel, Counter>,
     gap_bytes: Family<GapLabel, Counter>,
 }
@@ -45,6 +51,12 @@ struct GapLabel {
     cause: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct CodeLabel {
+    stream: String,
+    code: String,
+}
+
 /// The metrics of one stream. Taken once, so that the work needs no look-up.
 #[derive(Clone, Debug)]
 pub(crate) struct StreamMetrics {
@@ -56,7 +68,7 @@ pub(crate) struct StreamMetrics {
     pub(crate) sent: Counter,
     /// Frames handed to the kernel.
     pub(crate) frames: Counter,
-    /// Empty lines, which plain delivery has no frame for.
+    /// Empty lines, which have no frame.
     pub(crate) blanks: Counter,
     /// Frames that hold a piece of a line that is longer than a frame may be.
     pub(crate) parts: Counter,
@@ -82,6 +94,16 @@ pub(crate) struct StreamMetrics {
     pub(crate) rolls: Counter,
     /// Failed reads and looks.
     pub(crate) read_errors: Counter,
+    /// Acknowledgements heard.
+    pub(crate) acks: Counter,
+    /// Bytes sent on this connection and not acknowledged.
+    pub(crate) unacknowledged: Gauge,
+    /// Epochs begun because the file was not what a master holds.
+    pub(crate) branches: Counter,
+    /// Files that masters were asked about.
+    pub(crate) asked: Counter,
+    /// Times that the source was made durable before it was sent.
+    pub(crate) syncs: Counter,
 }
 
 impl Metrics {
@@ -94,7 +116,7 @@ impl Metrics {
         registry.register("frames", "Frames sent", m.frames);
         registry.register(
             "blank_lines",
-            "Empty lines not sent: plain delivery can't carry them",
+            "Empty lines: told of with acknowledgements, left out in plain delivery",
             m.blanks,
         );
         registry.register(
@@ -146,6 +168,29 @@ impl Metrics {
         registry.register("commits", "Checkpoints stored", m.commits);
         registry.register("rolls", "Rotations seen", m.rolls);
         registry.register("read_errors", "Failed reads of the source", m.read_errors);
+        registry.register("acks", "Acknowledgements heard", m.acks);
+        registry.register_with_unit(
+            "unacknowledged",
+            "Octets sent on this connection and not acknowledged",
+            Unit::Bytes,
+            m.unacknowledged,
+        );
+        registry.register(
+            "branches",
+            "Epochs begun because the file was not what a master holds",
+            m.branches,
+        );
+        registry.register(
+            "asked_files",
+            "Files that no stored state explained and masters were asked about",
+            m.asked,
+        );
+        registry.register(
+            "source_syncs",
+            "Times the source was made durable before it was sent",
+            m.syncs,
+        );
+        registry.register("refusals", "Refusals of masters, by code", m.refusals);
         registry.register("gaps", "Gaps recorded in the ledger", m.gaps);
         registry.register_with_unit("gap", "Octets known missing", Unit::Bytes, m.gap_bytes);
         metrics
@@ -175,11 +220,25 @@ impl Metrics {
             commits: self.commits.get_or_create_owned(&label),
             rolls: self.rolls.get_or_create_owned(&label),
             read_errors: self.read_errors.get_or_create_owned(&label),
+            acks: self.acks.get_or_create_owned(&label),
+            unacknowledged: self.unacknowledged.get_or_create_owned(&label),
+            branches: self.branches.get_or_create_owned(&label),
+            asked: self.asked.get_or_create_owned(&label),
+            syncs: self.syncs.get_or_create_owned(&label),
         }
     }
 }
 
 impl StreamMetrics {
+    /// A master said no.
+    pub(crate) fn refused(&self, code: &str) {
+        let label = CodeLabel {
+            stream: self.name.clone(),
+            code: code.to_owned(),
+        };
+        self.all.refusals.get_or_create(&label).inc();
+    }
+
     /// A gap was recorded.
     pub(crate) fn gap(&self, cause: &'static str, bytes: u64) {
         let label = GapLabel {

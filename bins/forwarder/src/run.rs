@@ -17,11 +17,12 @@ use tracing::{Instrument as _, info, info_span, warn};
 use crate::config::Config;
 use crate::identity::Identities;
 use crate::limits::Limits;
+use crate::link::{Link, Shared};
 use crate::metrics::Metrics;
 use crate::patience::Patience;
 use crate::state::{LEDGER, STORE};
 use crate::status::Board;
-use crate::stream::{self, Link, Shared};
+use crate::stream;
 
 /// Runs the forwarder until SIGTERM or SIGINT.
 ///

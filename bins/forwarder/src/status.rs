@@ -105,6 +105,7 @@ impl Board {
 
     /// An archive has everything of `epoch` below `offset`.
     pub(crate) fn acknowledged(&self, epoch: tail::EpochId, offset: u64) {
+        self.metrics.acks.inc();
         self.edit(|lines| lines.acknowledged = Some((epoch, offset)));
     }
 

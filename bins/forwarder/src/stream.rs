@@ -1,452 +1,184 @@
 //! One stream: from its stored offset to a master, again and again.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use delivery::control::Beat;
-use delivery::{Control, Failover, Pause};
-use offsets::{Fact, Ledger, Store};
+use delivery::sender::{Outcome, Why};
+use delivery::{Failover, Pause};
 use pki::ALPN_ACKNOWLEDGED;
 use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
 use ratelimit::Backoff;
-use serde_json::json;
-use service::Seldom;
-use service::status::Component;
-use tail::{Follower, Gap, Options, TailError, Watch};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
-use crate::config::{Config, Delivery, Master, StreamConfig};
+use crate::config::Delivery;
 use crate::connection::Connection;
 use crate::delivery::ask::{self, Asking};
 use crate::delivery::{End, acknowledged, plain};
-use crate::identity::Identities;
-use crate::import;
-use crate::limits::Limits;
-use crate::patience::Patience;
-use crate::state::{self, Stored};
-use crate::status::{Board, Mode};
-use crate::tailer::{Blanks, OBSERVE, Tailer};
+use crate::link::{Link, Shared};
+use crate::status::Mode;
+use crate::tailer::{Blanks, OBSERVE};
 
-/// What all streams share.
-#[derive(Debug, Clone)]
-pub(crate) struct Shared {
-    pub(crate) store: Store,
-    pub(crate) ledger: Arc<Mutex<Ledger>>,
-    pub(crate) identities: Arc<Identities>,
-    pub(crate) masters: Arc<[Master]>,
-    pub(crate) delivery: Delivery,
-    pub(crate) limits: Limits,
-}
-
-/// What a session needs of its stream.
-#[derive(Debug)]
-pub(crate) struct Link {
-    pub(crate) name: String,
-    pub(crate) tailer: Tailer,
-    pub(crate) board: Board,
-    pub(crate) limits: Limits,
-    pub(crate) patience: Patience,
-    shared: Shared,
-    pub(crate) health: Component,
-    pub(crate) stored: Stored,
-    /// The follower's count of changes when its epochs were last stored.
-    remembered: Option<u64>,
-    pub(crate) watch: Option<Watch>,
-    complaint: Seldom<&'static str>,
-    troubled: bool,
-    /// An earlier epoch has grown: the next acknowledged connection begins with it.
-    pub(crate) elsewhere: Option<tail::EpochId>,
-    /// The gap that was recorded last: epoch, end, cause.
-    recorded: Option<(tail::EpochId, Option<u64>, tail::Cause)>,
-    /// The fallback to plain delivery was told of.
-    warned: bool,
-}
-
-impl Link {
-    /// Opens a stream where it was left, or at DECNET's offset, or at the start of its file.
-    ///
-    /// # Errors
-    /// Damaged state, or an offset that can't be imported.
-    pub(crate) async fn open(
-        config: &Config,
-        stream: &StreamConfig,
-        shared: Shared,
-        (board, patience, health): (Board, Patience, Component),
-    ) -> anyhow::Result<Self> {
-        let mut options = Options::new(&stream.path);
-        options.max_line = framing::MAX_FRAME;
-        options.read = shared.limits.batch;
-        options.max_lag = config.max_lag_bytes;
-        // A master that acknowledges is never ahead of our own disk, and may know files that we do not.
-        options.durable = config.delivery != Delivery::Plain;
-        options.ask = config.delivery != Delivery::Plain;
-        let stored = state::load(&shared.store, &stream.name).await?;
-        let follower = match (&stored, &stream.import_offset) {
-            (None, Some(import)) => {
-                let offset = import::offset(import)
-                    .await
-                    .context("import DECNET's offset")?;
-                info!(stream = %stream.name, path = %import.display(), offset, "first start: DECNET's offset");
-                match offset {
-                    Some(offset) => Follower::import(options, offset)?,
-                    None => Follower::new(options, None),
-                }
-            }
-            _ => Follower::new(options, stored.clone().map(|stored| stored.checkpoint)),
-        };
-        let watch = Watch::new(&stream.path)
-            .inspect_err(|error| warn!(stream = %stream.name, %error, "no watch on the file, polling instead"))
-            .ok();
-        Ok(Self {
-            name: stream.name.clone(),
-            tailer: Tailer::new(follower),
-            board,
-            limits: shared.limits,
-            patience,
-            shared,
-            health,
-            stored: stored.unwrap_or_default(),
-            remembered: None,
-            watch,
-            complaint: Seldom::new(Duration::from_secs(60)),
-            troubled: false,
-            elsewhere: None,
-            recorded: None,
-            warned: false,
-        })
-    }
-
-    /// Everything up to step `seq` is delivered: confirms it and stores the new offset.
-    pub(crate) async fn confirm(&mut self, seq: u64) -> anyhow::Result<()> {
-        self.tailer.here()?.confirm(seq);
-        self.save().await?;
-        Ok(())
-    }
-
-    /// Stores which epochs there are, when there are new ones: before anything of them is sent. False: that is not
-    /// possible now.
-    pub(crate) async fn remember(&mut self) -> anyhow::Result<bool> {
-        let changes = self.tailer.here()?.changes();
-        if self.remembered == Some(changes) {
-            return Ok(true);
-        }
-        self.save().await
-    }
-
-    /// Stores everything. A store that can't be written (false) is no reason to stop: after a crash more would be sent
-    /// again, that is all.
-    pub(crate) async fn save(&mut self) -> anyhow::Result<bool> {
-        let follower = self.tailer.here()?;
-        let changes = follower.changes();
-        self.stored.checkpoint = follower.checkpoint();
-        self.stored.forget_old();
-        match state::save(&self.shared.store, &self.name, &self.stored).await {
-            Ok(()) => {
-                self.remembered = Some(changes);
-                self.board.metrics.commits.inc();
-                Ok(true)
-            }
-            Err(error) => {
-                self.complain("store", &format!("{error:#}"));
-                Ok(false)
-            }
-        }
-    }
-
-    /// Puts a gap into the ledger; false if that is not possible now.
-    pub(crate) async fn record(&mut self, gap: Gap) -> anyhow::Result<bool> {
-        let key = Some((gap.epoch, gap.to, gap.cause));
-        if self.recorded == key {
-            return Ok(true);
-        }
-        let fact = self.fact(&gap);
-        let ledger = Arc::clone(&self.shared.ledger);
-        let written = tokio::task::spawn_blocking(move || {
-            let mut ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
-            ledger.append(&[fact], SystemTime::now())
-        })
-        .await
-        .context("write the ledger")?;
-        if let Err(error) = written {
-            self.complain("ledger", &format!("{:#}", anyhow::Error::from(error)));
-            return Ok(false);
-        }
-        self.recorded = key;
-        self.board.gap(gap.cause.as_str(), gap.known);
-        warn!(epoch = %gap.epoch, offset = gap.from, to = gap.to, bytes = gap.known,
-              cause = gap.cause.as_str(), "gap");
-        Ok(true)
-    }
-
-    fn fact(&self, gap: &Gap) -> Fact {
-        let mut fact = Fact {
-            kind: "gap".to_owned(),
-            epoch: Some(gap.epoch.to_string()),
-            base: Some(gap.from),
-            len: gap.to.map(|to| to - gap.from),
-            ..Fact::default()
-        };
-        fact.more.insert("stream".to_owned(), json!(self.name));
-        fact.more
-            .insert("cause".to_owned(), json!(gap.cause.as_str()));
-        fact.more.insert("known".to_owned(), json!(gap.known));
-        fact
-    }
-
-    /// Shows where the follower stands.
-    pub(crate) fn stand(&mut self) -> anyhow::Result<()> {
-        let standing = self.tailer.here()?.standing();
-        self.board.stand(standing, Instant::now());
-        Ok(())
-    }
-
-    /// The source can't be read now.
-    pub(crate) fn trouble(&mut self, error: &TailError) {
-        self.board.metrics.read_errors.inc();
-        self.troubled = true;
-        let error = error.to_string();
-        self.health.failed(&error);
-        self.complain("source", &error);
-    }
-
-    /// The source can be read again, while connected.
-    pub(crate) fn relief(&mut self) {
-        if std::mem::take(&mut self.troubled) {
-            self.health.ok();
-        }
-    }
-
-    fn complain(&self, about: &'static str, error: &str) {
-        if let Some(repeated) = self.complaint.allow(about, Instant::now()) {
-            warn!(about, error, repeated, "trouble, trying again");
-        }
-    }
-
-    /// Begins to watch the file; true if it was not watched before.
-    pub(crate) fn arm(&mut self) -> bool {
-        let Some(watch) = &mut self.watch else {
-            return false;
-        };
-        !watch.armed() && watch.arm()
-    }
-
-    /// Ceases to watch: while there is something to read every change would cost an event.
-    pub(crate) fn disarm(&mut self) {
-        if let Some(watch) = &mut self.watch {
-            watch.disarm();
-        }
-    }
-
-    /// Waits for a change of the file; for ever without a watch. Cancel safe.
-    pub(crate) async fn changed(&self) {
-        changed(&self.watch).await;
-    }
-
-    /// Looks at the file while nothing is read: without a session, or while the peer takes nothing. Not cancel safe.
-    pub(crate) async fn observe(&mut self) -> anyhow::Result<()> {
-        let (standing, error) = self.patience.wait(self.tailer.observe()).await?;
-        if let Some(error) = error {
-            self.trouble(&error);
-        }
-        self.board.stand(standing, Instant::now());
-        self.remember().await?;
-        Ok(())
-    }
-
-    /// Whether there is no file yet of which a master that acknowledges could be told.
-    fn has_nothing(&mut self) -> bool {
-        self.shared.delivery != Delivery::Plain
-            && self.strangers() == 0
-            && self
-                .tailer
-                .here()
-                .is_ok_and(|follower| follower.current_epoch().is_none())
-    }
-
-    /// How many files wait to be asked about.
-    fn strangers(&mut self) -> usize {
-        self.tailer
-            .here()
-            .map_or(0, |follower| follower.strangers())
-    }
-
-    /// Delivers over a connection, in the mode that was agreed.
-    async fn deliver(
-        &mut self,
-        connection: Connection,
-        master: usize,
-        stop: &mut watch::Receiver<bool>,
-    ) -> anyhow::Result<End> {
-        let name = self.shared.masters[master].to_string();
-        if connection.speaks_acknowledged() {
-            self.tailer.frame(Blanks::Told).await?;
-            return acknowledged::deliver(self, connection, &name, stop).await;
-        }
-        self.fall_back(&name);
-        info!(server.addr = name, mode = "plain", "connected");
-        self.tailer.frame(Blanks::Dropped).await?;
-        self.tailer.here()?.set_max_line(framing::MAX_FRAME);
-        self.up(name, Mode::Plain);
-        let end = plain::deliver(self, connection, stop).await?;
-        self.tailer.recall().await?.rewind();
-        Ok(end)
-    }
-
-    /// The figures of a sign of life.
-    pub(crate) fn beat(&self) -> Control {
-        let (backlog_bytes, oldest_ms) = self.board.backlog(Instant::now());
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        Control::Beat(Beat {
-            backlog_bytes,
-            oldest_ms,
-            clock_ms: since.map_or(0, |since| {
-                i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-            }),
-        })
-    }
-
-    /// Says once that a master can't acknowledge.
-    fn fall_back(&mut self, master: &str) {
-        if self.shared.delivery == Delivery::Auto && !std::mem::replace(&mut self.warned, true) {
-            warn!(
-                server.addr = master,
-                "the master does not speak acknowledged delivery: falling back to plain, in which lines can be lost or repeated"
-            );
-        }
-    }
-
-    /// A session stands.
-    pub(crate) fn up(&mut self, master: String, mode: Mode) {
-        self.board.connected(master, mode);
-        self.health.ok();
-    }
-
-    /// Names the files that wait, once enough masters have answered.
-    async fn decide(&mut self, asking: &mut Asking, now: Instant) -> anyhow::Result<()> {
-        let Some(answers) = asking.decided(now, self.limits.ask) else {
-            return Ok(());
-        };
-        let known = answers
-            .iter()
-            .filter(|answer| **answer != tail::Answer::New)
-            .count();
-        let waited = self.strangers();
-        let named = self
-            .tailer
-            .with(move |follower| follower.name(&answers, tail::Now::system()))
-            .await?;
-        match named {
-            Ok(true) => info!(files = waited, known, "asked the masters about files"),
-            Ok(false) => debug!("files changed while masters were asked about them"),
-            Err(error) => self.trouble(&error),
-        }
-        asking.again();
-        self.remember().await?;
-        Ok(())
-    }
-
-    /// No session stands, and why; the next attempt comes in `wait`.
-    fn lost(&mut self, why: &str, wait: Duration) {
-        let retry_in_ms = wait.as_millis() as u64;
-        if wait.is_zero() {
-            debug!(error = why, "connecting again");
-        } else {
-            self.board.metrics.failures.inc();
-            self.health.failed(why);
-            if self.complaint.allow("master", Instant::now()).is_some() {
-                warn!(error = why, retry_in_ms, "no master");
-            } else {
-                debug!(error = why, retry_in_ms, "no master");
-            }
-        }
-        self.board.disconnected(Some(why.to_owned()));
-    }
-}
+/// Sessions in a row that may end with "connect again at once" and without an acknowledgement.
+const HASTY: u32 = 3;
 
 /// Delivers the stream until `stop`.
 ///
 /// # Errors
 /// What no other connection would mend.
 pub(crate) async fn run(mut link: Link, mut stop: watch::Receiver<bool>) -> anyhow::Result<()> {
-    let limits = link.limits;
-    let mut backoff = Backoff::new(limits.backoff, limits.backoff_most);
+    let mut backoff = Backoff::new(link.limits.backoff, link.limits.backoff_most);
     let mut rng = SmallRng::from_seed(rand::random());
-    let mut failover = Failover::new(link.shared.masters.len());
-    let mut asking = Asking::new(link.shared.masters.len());
+    let masters = link.shared.masters.len();
+    let mut course = Course {
+        failover: Failover::new(masters),
+        asking: Asking::new(masters),
+        hasty: 0,
+    };
     loop {
         link.observe().await?;
-        if link.has_nothing() {
-            if !away(&mut link, OBSERVE, &mut stop).await? {
-                return Ok(());
-            }
-            continue;
-        }
-        let ask = link.strangers() > 0;
-        let master = if ask {
-            asking.master()
+        let turn = if link.has_nothing() {
+            None
         } else {
-            failover.master()
-        };
-        let found = {
-            let connecting = link.patience.wait(connect(&link.shared, master));
-            tokio::select! {
-                biased;
-                _ = stop.wait_for(|stop| *stop) => return Ok(()),
-                found = connecting => found,
+            match course.turn(&mut link, &mut stop).await? {
+                Turn::Stopped => return Ok(()),
+                Turn::Again => continue,
+                Turn::Failed(why, pause) => Some((why, pause)),
             }
         };
-        let mut ask = ask;
-        if ask
-            && let Ok(connection) = &found
-            && !connection.speaks_acknowledged()
-        {
-            // It can't be asked; but if it was the last one, it can have the lines.
-            asking.answered(Vec::new());
-            link.decide(&mut asking, Instant::now()).await?;
-            if link.strangers() > 0 || master != failover.master() {
-                continue;
+        let wait = match turn {
+            None => OBSERVE,
+            Some((why, pause)) => {
+                if pause == Pause::Reset {
+                    backoff.reset();
+                }
+                let wait = match pause {
+                    Pause::None => Duration::ZERO,
+                    Pause::Wait | Pause::Reset => backoff.next(&mut rng),
+                };
+                link.lost(&why, wait);
+                wait
             }
-            ask = false;
-        }
-        let (why, pause) = match found {
-            Ok(connection) if ask => match ask::ask(&mut link, connection, &mut stop).await? {
-                Ok(answers) => {
-                    asking.answered(answers);
-                    link.decide(&mut asking, Instant::now()).await?;
-                    continue;
-                }
-                Err(_) if *stop.borrow() => return Ok(()),
-                Err(why) => {
-                    let name = &link.shared.masters[master];
-                    (format!("{name}: {why}"), asking.failed(Instant::now()))
-                }
-            },
-            Ok(connection) => match link.deliver(connection, master, &mut stop).await? {
-                End::Stopped => {
-                    link.board.disconnected(None);
-                    return Ok(());
-                }
-                End::Lost { why, outcome } => (why, failover.ended(&outcome)),
-            },
-            Err(error) if ask => (format!("{error:#}"), asking.failed(Instant::now())),
-            Err(error) => (format!("{error:#}"), failover.failed()),
         };
-        if ask {
-            link.decide(&mut asking, Instant::now()).await?;
-        }
-        if pause == Pause::Reset {
-            backoff.reset();
-        }
-        let wait = match pause {
-            Pause::None => Duration::ZERO,
-            Pause::Wait | Pause::Reset => backoff.next(&mut rng),
-        };
-        link.lost(&why, wait);
         if !away(&mut link, wait, &mut stop).await? {
             return Ok(());
+        }
+    }
+}
+
+/// Which master is next.
+#[derive(Debug)]
+struct Course {
+    failover: Failover,
+    asking: Asking,
+    /// Sessions in a row that ended with "connect again at once" and brought nothing.
+    hasty: u32,
+}
+
+/// What came of a connection.
+enum Turn {
+    Stopped,
+    /// Go on at once.
+    Again,
+    /// Not as it should be: why, and how long to wait.
+    Failed(String, Pause),
+}
+
+impl Course {
+    /// Makes a connection and does with it what is next.
+    async fn turn(
+        &mut self,
+        link: &mut Link,
+        stop: &mut watch::Receiver<bool>,
+    ) -> anyhow::Result<Turn> {
+        let ask = link.strangers() > 0;
+        let master = if ask {
+            self.asking.master()
+        } else {
+            self.failover.master()
+        };
+        let connecting = link.patience.wait(connect(&link.shared, master));
+        let found = tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => return Ok(Turn::Stopped),
+            found = connecting => found,
+        };
+        match found {
+            Ok(connection) if ask => self.ask(link, connection, stop).await,
+            Ok(connection) => self.deliver(link, connection, stop).await,
+            Err(error) => {
+                let pause = if ask {
+                    self.unasked(link).await?
+                } else {
+                    self.failover.failed()
+                };
+                Ok(Turn::Failed(format!("{error:#}"), pause))
+            }
+        }
+    }
+
+    async fn ask(
+        &mut self,
+        link: &mut Link,
+        connection: Connection,
+        stop: &mut watch::Receiver<bool>,
+    ) -> anyhow::Result<Turn> {
+        let master = self.asking.master();
+        if !connection.speaks_acknowledged() {
+            // It can't be asked; but if it was the last one, it can have the lines.
+            self.asking.answered(Vec::new());
+            link.decide(&mut self.asking).await?;
+            if link.strangers() == 0 && master == self.failover.master() {
+                return self.deliver(link, connection, stop).await;
+            }
+            return Ok(Turn::Again);
+        }
+        match ask::ask(link, connection, stop).await? {
+            Ok(answers) => {
+                self.asking.answered(answers);
+                if link.decide(&mut self.asking).await? {
+                    return Ok(Turn::Again);
+                }
+                let why = "files changed while masters were asked about them".to_owned();
+                Ok(Turn::Failed(why, Pause::Wait))
+            }
+            Err(_) if *stop.borrow() => Ok(Turn::Stopped),
+            Err(why) => {
+                let why = format!("{}: {why}", link.shared.masters[master]);
+                let pause = self.unasked(link).await?;
+                Ok(Turn::Failed(why, pause))
+            }
+        }
+    }
+
+    /// A master could not be asked; after some time the others' word is enough.
+    async fn unasked(&mut self, link: &mut Link) -> anyhow::Result<Pause> {
+        let pause = self.asking.failed(Instant::now());
+        link.decide(&mut self.asking).await?;
+        Ok(pause)
+    }
+
+    async fn deliver(
+        &mut self,
+        link: &mut Link,
+        connection: Connection,
+        stop: &mut watch::Receiver<bool>,
+    ) -> anyhow::Result<Turn> {
+        let master = self.failover.master();
+        match link.deliver(connection, master, stop).await? {
+            End::Stopped => {
+                link.board.disconnected(None);
+                Ok(Turn::Stopped)
+            }
+            End::Lost { why, outcome } => {
+                self.hasty = if at_once(&outcome) { self.hasty + 1 } else { 0 };
+                let pause = match self.failover.ended(&outcome) {
+                    Pause::None if self.hasty > HASTY => Pause::Wait,
+                    pause => pause,
+                };
+                Ok(Turn::Failed(why, pause))
+            }
         }
     }
 }
@@ -491,10 +223,103 @@ async fn away(
     }
 }
 
-/// Waits for a change of the file; for ever without a watch. Cancel safe.
-pub(crate) async fn changed(watch: &Option<Watch>) {
-    match watch {
-        Some(watch) => watch.changed().await,
-        None => std::future::pending().await,
+/// Whether nothing is wrong, and nothing was acknowledged either.
+fn at_once(outcome: &Outcome) -> bool {
+    matches!(outcome.why, Why::Elsewhere | Why::Branch { .. }) && !outcome.reset
+}
+
+impl Link {
+    /// Whether there is no file yet of which a master that acknowledges could be told.
+    fn has_nothing(&mut self) -> bool {
+        self.shared.delivery != Delivery::Plain
+            && self.strangers() == 0
+            && self
+                .tailer
+                .here()
+                .is_ok_and(|follower| follower.current_epoch().is_none())
+    }
+
+    /// How many files wait to be asked about.
+    fn strangers(&mut self) -> usize {
+        self.tailer
+            .here()
+            .map_or(0, |follower| follower.strangers())
+    }
+
+    /// Delivers over a connection, in the mode that was agreed.
+    async fn deliver(
+        &mut self,
+        connection: Connection,
+        master: usize,
+        stop: &mut watch::Receiver<bool>,
+    ) -> anyhow::Result<End> {
+        let name = self.shared.masters[master].to_string();
+        if connection.speaks_acknowledged() {
+            self.tailer.frame(Blanks::Told).await?;
+            return acknowledged::deliver(self, connection, &name, stop).await;
+        }
+        self.fall_back(&name);
+        info!(server.addr = name, mode = "plain", "connected");
+        self.tailer.frame(Blanks::Dropped).await?;
+        self.tailer.here()?.set_max_line(framing::MAX_FRAME);
+        self.up(name, Mode::Plain);
+        let end = plain::deliver(self, connection, stop).await?;
+        self.tailer.recall().await?.rewind();
+        Ok(end)
+    }
+
+    /// Says once that a master can't acknowledge.
+    fn fall_back(&mut self, master: &str) {
+        if self.shared.delivery == Delivery::Auto && !std::mem::replace(&mut self.warned, true) {
+            warn!(
+                server.addr = master,
+                "the master does not speak acknowledged delivery: falling back to plain, in which lines can be lost or repeated"
+            );
+        }
+    }
+
+    /// Names the files that wait, once enough masters have answered. False: they changed, or can't be read now.
+    async fn decide(&mut self, asking: &mut Asking) -> anyhow::Result<bool> {
+        let Some(answers) = asking.decided(Instant::now(), self.limits.ask) else {
+            return Ok(true);
+        };
+        let known = answers
+            .iter()
+            .filter(|answer| **answer != tail::Answer::New)
+            .count();
+        let waited = self.strangers();
+        self.board.metrics.asked.inc_by(waited as u64);
+        let named = self
+            .tailer
+            .with(move |follower| follower.name(&answers, tail::Now::system()))
+            .await?;
+        asking.again();
+        match named {
+            Ok(true) => info!(files = waited, known, "asked the masters about files"),
+            Ok(false) => return Ok(false),
+            Err(error) => {
+                self.trouble(&error);
+                return Ok(false);
+            }
+        }
+        self.remember().await?;
+        Ok(true)
+    }
+
+    /// No session stands, and why; the next attempt comes in `wait`.
+    fn lost(&mut self, why: &str, wait: Duration) {
+        let retry_in_ms = wait.as_millis() as u64;
+        if wait.is_zero() {
+            debug!(error = why, "connecting again");
+        } else {
+            self.board.metrics.failures.inc();
+            self.health.failed(why);
+            if self.complaint.allow("master", Instant::now()).is_some() {
+                warn!(error = why, retry_in_ms, "no master");
+            } else {
+                debug!(error = why, retry_in_ms, "no master");
+            }
+        }
+        self.board.disconnected(Some(why.to_owned()));
     }
 }

@@ -94,6 +94,8 @@ pub struct Follower {
     unconfirmed: VecDeque<Unconfirmed>,
     seq: u64,
     total: u64,
+    /// Calls that made a file durable.
+    pub(crate) syncs: u64,
     pub(crate) changes: u64,
     pub(crate) ids: Box<dyn FnMut() -> EpochId + Send + Sync>,
     look_at: Option<Instant>,
@@ -153,6 +155,7 @@ impl Follower {
             unconfirmed: VecDeque::new(),
             seq: 0,
             total: 0,
+            syncs: 0,
             changes: 0,
             ids: Box::new(EpochId::random),
             look_at: None,
@@ -294,6 +297,11 @@ impl Follower {
     /// Longest line handed out in one piece from now on, in bytes without its LF.
     pub fn set_max_line(&mut self, max_line: u32) {
         self.options.max_line = max_line.max(1);
+    }
+
+    /// How often a file was made durable, since the follower was made.
+    pub fn syncs(&self) -> u64 {
+        self.syncs
     }
 
     /// Where it stands.

@@ -186,7 +186,7 @@ impl Follower {
         }
         let from = entry.sent;
         if self.options.durable {
-            persist(entry, from + buf.len() as u64)?;
+            self.syncs += persist(entry, from + buf.len() as u64)?;
         }
         let print = entry.advance(buf);
         entry.changed = now.steady;
@@ -226,7 +226,7 @@ impl Follower {
         }
         let from = entry.sent;
         if self.options.durable {
-            persist(entry, from + buf.len() as u64)?;
+            self.syncs += persist(entry, from + buf.len() as u64)?;
         }
         let print = entry.advance(buf);
         let (epoch, to) = (entry.id, entry.sent);
@@ -307,13 +307,15 @@ impl Follower {
     }
 }
 
-fn persist(entry: &mut Entry, to: u64) -> Result<(), TailError> {
-    match &mut entry.source {
-        Some(source) => source
-            .persist(to)
-            .map_err(TailError::unreadable(&source.path)),
-        None => Ok(()),
-    }
+/// Makes what is below `to` durable; how many calls that took.
+fn persist(entry: &mut Entry, to: u64) -> Result<u64, TailError> {
+    let Some(source) = &mut entry.source else {
+        return Ok(0);
+    };
+    let called = source
+        .persist(to)
+        .map_err(TailError::unreadable(&source.path))?;
+    Ok(u64::from(called))
 }
 
 enum Read {

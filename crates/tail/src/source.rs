@@ -129,19 +129,20 @@ impl Source {
 
     /// Makes everything below `to` durable (fdatasync). Once for all that is in the file by now: a backlog costs one
     /// call.
-    pub(crate) fn persist(&mut self, to: u64) -> io::Result<()> {
+    /// Says whether that took a call.
+    pub(crate) fn persist(&mut self, to: u64) -> io::Result<bool> {
         if to <= self.durable {
-            return Ok(());
+            return Ok(false);
         }
         let (file, size) = match &self.kind {
             Kind::Plain(file) => (file, file.metadata()?.len()),
             // Nobody writes into it any more.
             Kind::Gzip(gzip) => (&gzip.file, u64::MAX),
-            Kind::Alien(_) => return Ok(()),
+            Kind::Alien(_) => return Ok(false),
         };
         file.sync_data()?;
         self.durable = size;
-        Ok(())
+        Ok(true)
     }
 
     /// How long the content is; of a compressed file by unpacking all of it, once.

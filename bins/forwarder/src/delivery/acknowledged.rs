@@ -6,8 +6,8 @@
 
 use std::time::{Duration, Instant};
 
-use delivery::sender::{Action, Outcome, Sender, SenderLimits, Source, Step, Why};
-use delivery::{Acked, EpochId, Hash, Offset};
+use delivery::sender::{Action, Outcome, Sender, SenderLimits, Step, Why};
+use delivery::{EpochId, Hash, Offset};
 use tail::Offer;
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
@@ -18,13 +18,15 @@ use super::talk::{Moved, Talk, offset, ours, theirs};
 use super::{AGENT, Broken, End, words};
 use crate::connection::Connection;
 use crate::connection::PeerEnd;
+use crate::link::{self, Link};
 use crate::status::Mode;
-use crate::stream::{self, Link};
 use crate::tailer::{Batch, OBSERVE};
 
+mod ends;
 mod flight;
 mod steps;
 
+use ends::source;
 use flight::Flight;
 
 /// The pause after a read or a write of ours that failed.
@@ -49,6 +51,9 @@ pub(crate) async fn deliver(
         Err(why) => return Ok(End::lost(why, false)),
     };
     let limits = SenderLimits {
+        answer: link.limits.answer,
+        ack: link.limits.answer,
+        beat: link.limits.beat,
         batch: link.limits.batch as u64,
         ..SenderLimits::default()
     };
@@ -76,45 +81,6 @@ pub(crate) async fn deliver(
     };
     let ended = session.run(stop).await;
     session.end(ended).await
-}
-
-/// What the connection begins with; in the inner error: why it can't.
-async fn source(link: &mut Link) -> anyhow::Result<Result<Source, String>> {
-    let elsewhere = link.elsewhere.take();
-    let offered = link
-        .tailer
-        .with(move |follower| {
-            let grown = elsewhere.filter(|epoch| follower.place(*epoch).is_some());
-            match grown.or(follower.current_epoch()) {
-                Some(epoch) => follower.offer(epoch),
-                None => Ok(None),
-            }
-        })
-        .await?;
-    let offer = match offered {
-        Ok(Some(offer)) => offer,
-        Ok(None) => return Ok(Err("there is no file yet".to_owned())),
-        Err(error) => {
-            link.trouble(&error);
-            return Ok(Err(error.to_string()));
-        }
-    };
-    let acked = link.stored.of(offer.epoch).map(|acked| {
-        Ok(Acked {
-            archive: acked.archive.parse()?,
-            offset: offset(acked.offset)?,
-        })
-    });
-    Ok(Ok(Source {
-        stream: link.name.clone(),
-        epoch: Some(theirs(offer.epoch)),
-        after: offer.after.map(theirs),
-        from: offset(offer.from)?,
-        size: offset(offer.size)?,
-        acked: acked.collect::<anyhow::Result<_>>()?,
-        of: offer.of.map(theirs),
-        base: base(&offer)?,
-    }))
 }
 
 fn base(offer: &Offer) -> anyhow::Result<Option<Offset>> {
@@ -251,6 +217,7 @@ impl Session<'_> {
                     .acknowledged(archive.to_string(), epoch, offset.get());
                 self.link.board.acknowledged(epoch, offset.get());
                 self.flight.confirm(epoch, offset.get());
+                self.show_flight();
                 self.unsaved = true;
             }
             // Only a hello without an epoch leads to it.
@@ -341,7 +308,7 @@ impl Session<'_> {
                     _ = stop.wait_for(|stop| *stop), if !stopping => Event::Stop,
                     moved = talk.exchange() => Event::Moved(moved),
                     home = tailer.arrive(), if wanted => Event::Home(home),
-                    () = stream::changed(watch), if listen => Event::Changed,
+                    () = link::changed(watch), if listen => Event::Changed,
                     () = sleep_until(until) => Event::Time,
                 }
             })
@@ -375,6 +342,11 @@ impl Session<'_> {
         Ok(self.stop_by.is_some_and(|by| now >= by))
     }
 
+    fn show_flight(&self) {
+        let bytes = i64::try_from(self.flight.bytes()).unwrap_or(i64::MAX);
+        self.link.board.metrics.unacknowledged.set(bytes);
+    }
+
     /// There may be something to read again.
     fn wake(&mut self) {
         self.wake_at = None;
@@ -402,81 +374,5 @@ impl Session<'_> {
         if self.stop_by.is_none() && self.flight.bytes() < self.link.limits.window {
             self.link.tailer.start(std::mem::take(&mut self.spare));
         }
-    }
-
-    /// Takes leave in the way that fits the end, and puts the follower where the next connection begins.
-    async fn end(mut self, ended: Result<Ended, Broken>) -> anyhow::Result<End> {
-        self.link.disarm();
-        self.link.tailer.recall().await?;
-        let outcome = match ended {
-            Err(Broken::Us(error)) => return Err(error),
-            Err(Broken::Connection(why)) => {
-                self.talk.problem = Some(why);
-                None
-            }
-            Ok(Ended::Cut) => None,
-            Ok(Ended::Orderly(outcome)) => Some(outcome),
-        };
-        if let Some(outcome) = &outcome {
-            if outcome.why == Why::Elsewhere {
-                self.flight.confirm_all();
-            }
-            if let Why::Branch { of, base } = outcome.why {
-                self.branch(of, base).await?;
-            }
-        }
-        if let Err(Broken::Us(error)) = self.settle(true).await {
-            return Err(error);
-        }
-        self.link.tailer.here()?.rewind();
-        let unacknowledged = self.flight.bytes();
-        let problem = self.talk.problem.clone();
-        let late = matches!(
-            outcome.as_ref().map(|outcome| &outcome.why),
-            Some(Why::Violation(_) | Why::Late(_) | Why::Broken)
-        );
-        if !late {
-            let drain = self.link.limits.drain;
-            let end = self.link.patience.wait(self.talk.farewell(drain)).await;
-            debug!(orderly = end == PeerEnd::Orderly, "connection ended");
-        }
-        match outcome {
-            _ if self.stop_by.is_some() => {
-                if unacknowledged > 0 {
-                    warn!(
-                        bytes = unacknowledged,
-                        "not acknowledged at the stop: sent again at the next start"
-                    );
-                }
-                Ok(End::Stopped)
-            }
-            None => Ok(End::lost(problem.unwrap_or_default(), false)),
-            Some(outcome) => Ok(End::Lost {
-                why: format!("{}: {}", self.master, words(&outcome.why, problem)),
-                outcome,
-            }),
-        }
-    }
-
-    /// The file is another one than the master's: a new epoch from `base` on, stored before it is named.
-    async fn branch(&mut self, of: Option<EpochId>, base: Offset) -> anyhow::Result<()> {
-        let Some(epoch) = self.sender.epoch().map(ours) else {
-            return Ok(());
-        };
-        let (of, base) = (of.map(ours), base.get());
-        let branched = self
-            .link
-            .tailer
-            .with(move |follower| follower.branch(epoch, of, base))
-            .await?;
-        match branched {
-            Ok(Some(next)) => {
-                warn!(%epoch, offset = base, %next, "the file is not what the master holds: another epoch begins")
-            }
-            Ok(None) => warn!(%epoch, offset = base, "the file ends before what the master holds"),
-            Err(error) => self.link.trouble(&error),
-        }
-        self.unsaved = true;
-        Ok(())
     }
 }

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::talk::{Moved, Talk, offset, ours};
 use super::{AGENT, words};
 use crate::connection::Connection;
-use crate::stream::Link;
+use crate::link::Link;
 
 /// Which masters were asked, and what they said.
 #[derive(Debug)]
@@ -137,7 +137,13 @@ pub(crate) async fn ask(
         };
         let now = Instant::now();
         let asked = match &mut sender {
-            None => sender.insert(Sender::new(SenderLimits::default(), AGENT, source, now)),
+            None => {
+                let limits = SenderLimits {
+                    answer: link.limits.answer,
+                    ..SenderLimits::default()
+                };
+                sender.insert(Sender::new(limits, AGENT, source, now))
+            }
             Some(sender) => {
                 sender.handle_source(source, now)?;
                 sender

@@ -13,7 +13,7 @@ use tracing::{debug, info, warn};
 use super::idle::{Idle, LONGEST_NAP, Rest};
 use super::{Broken, End};
 use crate::connection::{Connection, PeerEnd};
-use crate::stream::Link;
+use crate::link::Link;
 use crate::tailer::{Batch, OBSERVE};
 
 /// The pause after a read that failed.

@@ -1,6 +1,7 @@
 //! Acknowledged delivery against a master of the test's own.
 
 use std::fs;
+use std::time::Duration;
 
 use crate::bed::{Bed, append, limits, line, lines, until};
 use crate::master::{Archive, Manner, Master, assert_same};
@@ -127,7 +128,23 @@ async fn a_lost_state_directory_repeats_nothing() {
     forwarder.stop().await;
     assert_eq!(master.archive().epochs.len(), 4);
     fs::remove_dir_all(bed.state()).unwrap();
+    let (plain, packed) = ("decky.log.2", "decky.log.2.gz");
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    let bytes = fs::read(bed.dir.path().join(plain)).unwrap();
+    std::io::Write::write_all(&mut gzip, &bytes).unwrap();
+    fs::write(bed.dir.path().join(packed), gzip.finish().unwrap()).unwrap();
+    fs::remove_file(bed.dir.path().join(plain)).unwrap();
     bed.append(&lines(400..450));
+    fs::rename(
+        bed.dir.path().join(packed),
+        bed.dir.path().join("decky.log.3.gz"),
+    )
+    .unwrap();
+    fs::rename(
+        bed.dir.path().join("decky.log.3"),
+        bed.dir.path().join("decky.log.4"),
+    )
+    .unwrap();
     bed.rotate();
     bed.append(&lines(450..500));
     text.extend_from_slice(&lines(400..500));
@@ -341,4 +358,203 @@ async fn a_plain_master_is_fallen_back_to_or_refused() {
     forwarder.stop().await;
     let expected: Vec<_> = (0..10).map(line).collect();
     assert!(receiver.messages() == expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signs_of_life_carry_the_backlog() {
+    let bed = Bed::new().await;
+    let master = Master::start_at(&bed, 0, Archive::new(1), Manner::Hold).await;
+    bed.append(&lines(0..100));
+    let mut limits = limits();
+    limits.beat = Duration::from_millis(50);
+    let forwarder = bed.start_with(&[master.port], "", limits);
+    let backlog = lines(0..100).len() as u64;
+    let told = async || {
+        let beats = master.archive().beats;
+        let last = beats.last().copied();
+        last.is_some_and(|beat| beat.backlog_bytes == backlog && beat.oldest_ms > 0)
+    };
+    until(told).await;
+    assert!(
+        master
+            .archive()
+            .beats
+            .iter()
+            .all(|beat| beat.clock_ms > 1_700_000_000_000)
+    );
+    master.behave(Manner::Serve);
+    until(async || {
+        master
+            .archive()
+            .beats
+            .last()
+            .is_some_and(|beat| beat.backlog_bytes == 0)
+    })
+    .await;
+    forwarder.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_master_that_acknowledges_nothing_is_left() {
+    let bed = Bed::new().await;
+    let master = Master::start_at(&bed, 0, Archive::new(1), Manner::Hold).await;
+    bed.append(&lines(0..100));
+    let mut limits = limits();
+    limits.answer = Duration::from_millis(300);
+    let forwarder = bed.start_with(&[master.port], "", limits);
+    until(async || {
+        let stream = forwarder.stream().await.unwrap_or_default();
+        stream["error"]
+            .as_str()
+            .is_some_and(|error| error.contains("no ack in time"))
+    })
+    .await;
+    master.behave(Manner::Serve);
+    master.has(&lines(0..100)).await;
+    forwarder.delivered(lines(0..100).len() as u64).await;
+    forwarder.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_waits_for_acknowledgements_and_not_for_ever() {
+    let bed = Bed::new().await;
+    let master = Master::start_at(&bed, 0, Archive::new(1), Manner::Hold).await;
+    let port = master.port;
+    bed.append(&lines(0..100));
+    let mut short = limits();
+    short.drain = Duration::from_millis(300);
+    let forwarder = bed.start_with(&[port], "", short);
+    until(async || master.archive().text().len() == lines(0..100).len()).await;
+    forwarder.stop().await;
+    let archive = master.kill().await;
+    assert!(archive.text().is_empty(), "nothing was committed");
+    let master = Master::start_at(&bed, port, archive, Manner::Serve).await;
+    let forwarder = bed.start(&[port]);
+    master.has(&lines(0..100)).await;
+    forwarder.stop().await;
+    let archive = master.archive();
+    assert_same(&archive.text(), &lines(0..100));
+    assert_eq!(archive.epochs.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_window_bounds_what_is_not_acknowledged() {
+    let bed = Bed::new().await;
+    let master = Master::start_at(&bed, 0, Archive::new(1), Manner::Hold).await;
+    let text = lines(0..20_000);
+    bed.append(&text);
+    let mut limits = limits();
+    limits.batch = 16 << 10;
+    limits.window = 200_000;
+    let forwarder = bed.start_with(&[master.port], "", limits);
+    until(async || master.archive().text().len() >= 200_000).await;
+    // The window and the batch that passed it, and one that was read ahead.
+    let most = 200_000 + 2 * (16 << 10);
+    assert!(master.archive().text().len() <= most);
+    let metrics = forwarder.metrics().await;
+    let shown = "logferry_forwarder_unacknowledged_bytes{stream=\"decky\"} 2";
+    assert!(metrics.contains(shown), "{metrics}");
+    assert!(master.archive().text().len() <= most);
+    master.behave(Manner::Serve);
+    master.has(&text).await;
+    let metrics = forwarder.metrics().await;
+    assert!(
+        metrics.contains("logferry_forwarder_source_syncs_total{stream=\"decky\"} 1\n"),
+        "a backlog is made durable once: {metrics}"
+    );
+    forwarder.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_master_with_an_older_copy_of_its_archive_gets_the_rest_again() {
+    let bed = Bed::new().await;
+    let master = Master::start(&bed).await;
+    bed.append(&lines(0..1000));
+    let forwarder = bed.start(&[master.port]);
+    master.has(&lines(0..1000)).await;
+    forwarder.delivered(lines(0..1000).len() as u64).await;
+    forwarder.stop().await;
+    let kept = lines(0..400).len() + 30;
+    master.edit(|archive| {
+        archive.epochs[0].bytes.truncate(kept);
+        archive.epochs[0].committed = kept;
+        archive.epochs[0].in_line = true;
+    });
+    let forwarder = bed.start(&[master.port]);
+    master.has(&lines(0..1000)).await;
+    forwarder.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sibling_goes_on_behind_what_the_other_has() {
+    let bed = Bed::new().await;
+    let first = Master::start(&bed).await;
+    let mut archive = Archive::new(2);
+    archive.siblings.push(first.archive().id);
+    let second = Master::start_at(&bed, 0, archive, Manner::Serve).await;
+    bed.append(&lines(0..100));
+    let forwarder = bed.start(&[first.port, second.port]);
+    first.has(&lines(0..100)).await;
+    forwarder.delivered(lines(0..100).len() as u64).await;
+    first.kill().await;
+    bed.append(&lines(100..200));
+    let len = lines(0..200).len();
+    until(async || second.archive().text().len() == len).await;
+    forwarder.stop().await;
+    let archive = second.archive();
+    let at = lines(0..100).len();
+    assert_eq!(archive.gaps(), [(0, at, delivery::GapCause::Elsewhere)]);
+    assert_same(&archive.text()[at..], &lines(100..200));
+    assert!(bed.ledger().is_empty(), "nothing is missing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_gone_is_told_by_the_roll_and_recorded() {
+    let bed = Bed::new().await;
+    let master = Master::start(&bed).await;
+    bed.append(&lines(0..10));
+    let forwarder = bed.start(&[master.port]);
+    master.has(&lines(0..10)).await;
+    forwarder.stop().await;
+    bed.append(&lines(10..15));
+    fs::remove_file(bed.log()).unwrap();
+    bed.append(&lines(20..30));
+    let forwarder = bed.start(&[master.port]);
+    master.has(&[lines(0..10), lines(20..30)].concat()).await;
+    forwarder.delivered(lines(20..30).len() as u64).await;
+    forwarder.stop().await;
+    let archive = master.archive();
+    assert_eq!(archive.epochs.len(), 2);
+    let (end, next, cause, lost) = archive.epochs[0].rolls[0];
+    assert_eq!((end, next), (lines(0..10).len(), archive.epochs[1].id));
+    assert_eq!((cause, lost), (delivery::RollCause::Gone, None));
+    let ledger = bed.ledger();
+    assert_eq!(ledger.len(), 1, "{ledger:?}");
+    assert_eq!(ledger[0]["base"], lines(0..10).len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_epoch_is_not_forgotten_before_it_is_acknowledged() {
+    let bed = Bed::new().await;
+    let master = Master::start_at(&bed, 0, Archive::new(1), Manner::Serve).await;
+    let port = master.port;
+    bed.append(&lines(0..100));
+    let mut short = limits();
+    short.drain = Duration::from_millis(300);
+    let forwarder = bed.start_with(&[port], "", short);
+    master.has(&lines(0..100)).await;
+    forwarder.delivered(lines(0..100).len() as u64).await;
+    master.behave(Manner::Hold);
+    bed.append(&lines(100..200));
+    bed.rotate();
+    bed.append(&lines(200..300));
+    master.has(&lines(0..300)).await;
+    forwarder.stop().await;
+    let archive = master.kill().await;
+    assert_same(&archive.text(), &lines(0..100));
+    let master = Master::start_at(&bed, port, archive, Manner::Serve).await;
+    let forwarder = bed.start(&[port]);
+    master.has(&lines(0..300)).await;
+    forwarder.stop().await;
+    assert_eq!(master.archive().epochs.len(), 2);
 }

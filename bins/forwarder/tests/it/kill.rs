@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::bed::{Bed, line, lines, until};
 use crate::faults::complete;
+use crate::master::{Manner, Master, assert_same};
 use crate::receiver::Receiver;
 
 const KILLS: u64 = 6;
@@ -147,4 +148,56 @@ async fn repeats_from_the_stored_offset_on() {
         (500..=600).any(|n| line(n) == *second),
         "only what was not stored comes again"
     );
+}
+
+/// The same under a master that acknowledges, with rotations of both kinds: nothing comes twice either.
+#[tokio::test(flavor = "multi_thread")]
+async fn with_acknowledgements_nothing_is_lost_or_repeated() {
+    let bed = Arc::new(Bed::new().await);
+    let mut master = Master::start(&bed).await;
+    let port = master.port;
+    let config = bed.config_file(&[port], "delivery = \"acknowledged\"");
+    let written = Arc::new(AtomicU64::new(0));
+    let done = Arc::new(AtomicBool::new(false));
+    let writer = {
+        let (bed, written, done) = (Arc::clone(&bed), Arc::clone(&written), Arc::clone(&done));
+        std::thread::spawn(move || {
+            let mut n = 0;
+            while !done.load(Ordering::Relaxed) {
+                bed.append(&lines(n..n + 20));
+                n += 20;
+                written.store(n, Ordering::Relaxed);
+                if n.is_multiple_of(1500) {
+                    bed.rotate();
+                }
+                std::thread::sleep(Duration::from_millis(8));
+            }
+        })
+    };
+    for kill in 0..KILLS {
+        let program = Program::start(&config);
+        let before = master.archive().text().len();
+        let life = Duration::from_millis(rand::random_range(30..700));
+        if kill % 2 == 1 {
+            until(async || master.archive().text().len() > before).await;
+        }
+        tokio::time::sleep(life).await;
+        if kill % 3 == 2 {
+            let archive = master.kill().await;
+            master = Master::start_at(&bed, port, archive, Manner::Serve).await;
+        }
+        drop(program);
+        if kill == 3 {
+            std::fs::remove_dir_all(bed.state()).unwrap();
+        }
+    }
+    done.store(true, Ordering::Relaxed);
+    writer.join().unwrap();
+    let count = written.load(Ordering::Relaxed);
+    let program = Program::start(&config);
+    let end = [&line(count - 1)[..], b"\n"].concat();
+    until(async || master.archive().text().ends_with(&end)).await;
+    drop(program);
+    assert_same(&master.archive().text(), &lines(0..count));
+    assert!(bed.ledger().is_empty());
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use delivery::control::{Beat, Held};
 use delivery::receiver::{Action, Append, Receiver, ReceiverLimits, Standing};
-use delivery::{ArchiveId, Code, Control, EpochId, GapCause, Hash, Offset, Print, RollCause};
+use delivery::{ArchiveId, Code, EpochId, GapCause, Hash, Offset, Print, RollCause};
 use framing::{Decoder, Frame, MAX_FRAME};
 use pki::{Mode, ServerTls, Trust};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -27,9 +27,9 @@ pub(crate) struct Epoch {
     pub(crate) bytes: Vec<u8>,
     pub(crate) gaps: Vec<(usize, usize, GapCause)>,
     pub(crate) rolls: Vec<(usize, EpochId, RollCause, Option<u64>)>,
-    in_line: bool,
+    pub(crate) in_line: bool,
     /// So much survives a crash.
-    committed: usize,
+    pub(crate) committed: usize,
 }
 
 /// What a master keeps.
@@ -199,7 +199,7 @@ impl Master {
         self.archive.lock().unwrap().clone()
     }
 
-    /// Forgets what it held of every epoch behind the first `keep` bytes, as a restored copy would.
+    /// Somebody changes what it holds.
     pub(crate) fn edit(&self, edit: impl FnOnce(&mut Archive)) {
         edit(&mut self.archive.lock().unwrap());
     }

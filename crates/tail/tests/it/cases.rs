@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tail::{Cause, Follower, Now, Options, RollCause, Step, Watch};
+use tail::{Answer, Cause, EpochId, Follower, Now, Options, RollCause, Step, Watch};
 
 struct Case {
     dir: tempfile::TempDir,
@@ -487,4 +487,106 @@ fn a_short_old_file_does_not_hide_what_stands_before_a_young_one() {
         String::from_utf8_lossy(&bytes),
         "not sent yet\n\nthe young one\n"
     );
+}
+
+#[test]
+fn what_was_given_up_stays_given_up() {
+    let mut case = Case::new();
+    let lines: Vec<u8> = (0..100)
+        .flat_map(|n| format!("line {n}\n").into_bytes())
+        .collect();
+    case.append("a.log", &lines);
+    let mut options = Options::new(case.log());
+    options.max_lag = 100;
+    let mut follower = Follower::new(options.clone(), None);
+    let Step::Gap(gap) = follower.next(&mut case.bytes, case.now).unwrap() else {
+        panic!("no gap");
+    };
+    // It was told to somebody; then we die, and the limit is another one.
+    let stored = follower.checkpoint();
+    drop(follower);
+    options.max_lag = 0;
+    let mut follower = Follower::new(options, Some(stored));
+    let Step::Gap(again) = follower.next(&mut case.bytes, case.now).unwrap() else {
+        panic!("the gap is forgotten");
+    };
+    assert_eq!(
+        (again.from, again.to, again.cause),
+        (gap.from, gap.to, gap.cause)
+    );
+}
+
+#[test]
+fn a_backlog_is_made_durable_once() {
+    let mut case = Case::new();
+    for n in 0..100 {
+        case.append("a.log", format!("line {n}\n").as_bytes());
+    }
+    let mut options = Options::new(case.log());
+    options.durable = true;
+    options.read = 64;
+    let mut follower = Follower::new(options, None);
+    assert!(case.all(&mut follower).1.len() > 10);
+    assert_eq!(follower.syncs(), 1);
+    case.append("a.log", b"more\n");
+    case.all(&mut follower);
+    assert_eq!(follower.syncs(), 2);
+    case.rename("a.log", "a.log.1");
+    case.append("a.log", b"other\n");
+    case.all(&mut follower);
+    assert_eq!(follower.syncs(), 3);
+}
+
+#[test]
+fn files_that_wait_are_named_by_what_is_known_of_them() {
+    let mut case = Case::new();
+    case.append("a.log.3", b"before our time\n");
+    case.append("a.log.2", b"known, to here\nand on\n");
+    case.append("a.log.1", b"common\nother history\n");
+    case.append("a.log", b"new\n");
+    let mut options = Options::new(case.log());
+    options.ask = true;
+    let mut follower = Follower::new(options, None);
+    follower.observe(case.now).unwrap();
+    assert_eq!(follower.strangers(), 4);
+    assert_eq!(follower.stranger_size(1).unwrap(), 22);
+    let bytes = follower.stranger_bytes(1, 5, 3).unwrap();
+    assert_eq!(bytes.as_deref(), Some(&b"own"[..]));
+    assert_eq!(follower.stranger_line_start(1, 20).unwrap(), Some(15));
+    let is = EpochId::from_bytes([7; 16]);
+    let answers = [
+        Answer::New,
+        Answer::Is(is),
+        Answer::Branch { of: None, base: 7 },
+    ];
+    assert!(follower.name(&answers, case.now).unwrap());
+    assert!(follower.seek(is, 15).unwrap());
+    let (bytes, _) = case.all(&mut follower);
+    assert_eq!(
+        String::from_utf8_lossy(&bytes),
+        "and on\nother history\nnew\n"
+    );
+}
+
+#[test]
+fn a_file_that_changes_while_it_is_asked_about_is_asked_about_again() {
+    let mut case = Case::new();
+    case.append("a.log", b"one\n");
+    let mut options = Options::new(case.log());
+    options.ask = true;
+    let mut follower = Follower::new(options, None);
+    follower.observe(case.now).unwrap();
+    assert_eq!(follower.stranger_size(0).unwrap(), 4);
+    fs::copy(case.log(), case.path("a.log.1")).unwrap();
+    let live = OpenOptions::new().write(true).open(case.log()).unwrap();
+    live.set_len(0).unwrap();
+    case.append("a.log", b"two\n");
+    let is = EpochId::from_bytes([7; 16]);
+    assert!(!follower.name(&[Answer::Is(is)], case.now).unwrap());
+    case.now = case.now.later(Duration::from_secs(1));
+    follower.observe(case.now).unwrap();
+    assert_eq!(follower.strangers(), 2);
+    assert!(follower.name(&[Answer::Is(is)], case.now).unwrap());
+    assert!(follower.seek(is, 4).unwrap());
+    assert_eq!(case.all(&mut follower).0, b"two\n");
 }

@@ -15,11 +15,10 @@ impl Session<'_> {
             self.tell(Step::Idle)?;
             return Ok(true);
         }
-        let now = Instant::now();
-        if self.retry_at.is_some_and(|at| now < at) || !self.talk.out.is_empty() {
+        self.retry_at.take_if(|at| *at <= Instant::now());
+        if self.retry_at.is_some() || !self.talk.out.is_empty() {
             return Ok(false);
         }
-        self.retry_at = None;
         let batch = match self.batch.take() {
             Some(batch) => batch,
             None => match self.fetch(due).await? {
@@ -155,6 +154,7 @@ impl Session<'_> {
         metrics.blanks.inc_by(batch.blanks);
         metrics.parts.inc_by(u64::from(piece));
         self.flight.sent(seq, epoch, from, to);
+        self.show_flight();
         self.at = Some((epoch, to));
         self.frames = batch.frames;
         let to = offset(to)?;
@@ -293,6 +293,7 @@ impl Session<'_> {
     /// Answers the sender's read.
     fn tell(&mut self, step: Step) -> Result<(), Broken> {
         self.read = None;
+        self.retry_at = None;
         self.sender
             .handle_step(step, Instant::now())
             .map_err(|error| Broken::Us(anyhow::Error::from(error).context(format!("{step:?}"))))

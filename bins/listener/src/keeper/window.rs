@@ -247,7 +247,8 @@ impl Keeper {
         }
         let begun = Instant::now();
         match self.archive.commit().await {
-            Ok(stands) if stands.is_empty() => {}
+            // Steps that changed nothing, such as the same roll again, stand as well.
+            Ok(stands) if stands.is_empty() => self.stands(&stands),
             Ok(stands) => {
                 self.metrics
                     .commit_seconds
@@ -279,8 +280,11 @@ impl Keeper {
     /// The appended entries stand: they leave the window, go to the merged outputs, and are acknowledged.
     fn stands(&mut self, reports: &[Committed]) {
         let entries = self.window.settled();
+        if entries.is_empty() && reports.is_empty() {
+            return;
+        }
         let bytes: u64 = entries.iter().map(|entry| entry.what.len()).sum();
-        self.metrics.commits.inc();
+        self.metrics.commits.inc_by(u64::from(!reports.is_empty()));
         self.metrics.committed_bytes.inc_by(bytes);
         self.acknowledge(&entries, reports);
         for entry in &entries {
@@ -306,10 +310,11 @@ impl Keeper {
             .iter()
             .map(|r| (&r.key, Hash::from_bytes(r.ledger)))
             .collect();
-        let mut last: HashMap<ConnectionId, (Handle, Offset)> = HashMap::new();
+        let mut last: HashMap<ConnectionId, (Handle, Offset, bool)> = HashMap::new();
         for entry in entries {
             if let (Some(id), Some(to)) = (entry.by, entry.what.to()) {
-                last.extend(entry.handle.map(|handle| (id, (handle, to))));
+                let moves = !matches!(entry.what, What::Roll { .. });
+                last.extend(entry.handle.map(|handle| (id, (handle, to, moves))));
             }
             if let Some(link) = entry.by.and_then(|id| self.links.get(id)) {
                 link.pending = link.pending.saturating_sub(1);
@@ -320,15 +325,16 @@ impl Keeper {
             if let Some(ledger) = link.key.as_ref().and_then(|key| ledgers.get(key)) {
                 open.ledger = *ledger;
             }
-            let Some(&(handle, to)) = last.get(&id) else {
+            let Some(&(handle, to, moves)) = last.get(&id) else {
                 continue;
             };
             // What the archive holds is what the connection counted, or nothing is acknowledged.
-            if ends.get(&handle) != Some(&to.get()) {
+            let found = ends.get(&handle);
+            if found.map_or(moves, |end| *end != to.get()) {
                 tracing::error!(
                     worker = link.worker.name(),
                     offset = to.get(),
-                    found = ends.get(&handle),
+                    found,
                     "archive and connection count differently"
                 );
                 link.void();

@@ -1,7 +1,7 @@
 //! What is said on one acknowledged connection, word by word (docs/wire.md).
 
-use delivery::control::Beat;
-use delivery::{Code, Control, Print};
+use delivery::control::{Beat, Roll};
+use delivery::{Code, Control, GapCause, Hash, Print, RollCause};
 use tokio::io::AsyncWriteExt as _;
 
 use crate::link::{at, epoch, hello};
@@ -194,4 +194,169 @@ async fn a_stop_asks_for_the_end_and_waits_for_it() {
     link.client.0.shutdown().await.unwrap();
     master.ended();
     assert_eq!(master.stream("web-1", "decky", epoch(1)), b"last\n");
+}
+
+#[tokio::test]
+async fn gaps_are_ledgered_counted_and_gone_over() {
+    let master = Master::started().await;
+    let identity = master.enroll("web-1");
+    let (mut link, _) = master.resumed(&identity, "decky", 1).await;
+    link.client.send(b"3 one").await;
+    let skip = |to, cause| Control::Skip { to: at(to), cause };
+    link.say(&skip(100, GapCause::LagCap)).await;
+    link.client.send(b"3 two").await;
+    let ack = link.acked(1, 104).await;
+    assert_ne!(ack.ledger, Hash::of(b""));
+    link.say(&skip(200, GapCause::DiskBudget)).await;
+    link.acked(1, 200).await;
+    link.close().await;
+    assert_eq!(master.stream("web-1", "decky", epoch(1)), b"one\ntwo\n");
+    for (what, value) in [
+        ("gaps_total{cause=\"lag-cap\"}", 1),
+        ("gap_bytes_total{cause=\"lag-cap\"}", 96),
+        ("gap_bytes_total{cause=\"disk-budget\"}", 96),
+    ] {
+        master.shows(what, value).await;
+    }
+    let gaps: Vec<_> = master
+        .ledger("web-1", "decky")
+        .into_iter()
+        .filter(|fact| fact["kind"] == "gap")
+        .map(|fact| {
+            (
+                fact["base"].clone(),
+                fact["len"].clone(),
+                fact["cause"].clone(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        gaps,
+        [
+            (4.into(), 96.into(), "lag-cap".into()),
+            (104.into(), 96.into(), "disk-budget".into())
+        ]
+    );
+    assert!(master.log().contains("gap"), "{}", master.log());
+    let (_, resume) = master.resumed(&identity, "decky", 1).await;
+    assert_eq!(resume.offset, at(200));
+    assert_eq!(resume.tail, Print::of(at(104), b"two\n"));
+}
+
+#[tokio::test]
+async fn a_roll_is_answered_by_the_next_resume_and_acknowledged_by_its_ack() {
+    let master = Master::started().await;
+    let identity = master.enroll("web-1");
+    let (mut link, _) = master.resumed(&identity, "decky", 1).await;
+    let mut end = 0;
+    for n in 1..=6u8 {
+        link.client.send(b"5 first6 second").await;
+        end += if n == 1 { 13 } else { 0 };
+        let roll = Roll {
+            end: at(end),
+            epoch: epoch(n + 1),
+            cause: RollCause::Rotated,
+            lost: Some(0),
+            of: None,
+            base: None,
+        };
+        link.say(&Control::Roll(roll)).await;
+        end = 13;
+        loop {
+            match link.hear().await.unwrap() {
+                Some(Control::Resume(resume)) => {
+                    assert_eq!((resume.epoch, resume.offset), (epoch(n + 1), at(0)));
+                    break;
+                }
+                Some(Control::Ack(ack)) => assert!(ack.epoch == epoch(n), "{ack:?}"),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    link.acked(7, 0).await;
+    link.close().await;
+    for n in 1..=6 {
+        assert_eq!(
+            master.stream("web-1", "decky", epoch(n)),
+            b"first\nsecond\n"
+        );
+    }
+    // A rolled epoch may be continued.
+    let (mut link, resume) = master.resumed(&identity, "decky", 2).await;
+    assert_eq!(resume.offset, at(13));
+    link.client.send(b"4 late").await;
+    link.acked(2, 18).await;
+    assert_eq!(
+        master.stream("web-1", "decky", epoch(2)),
+        b"first\nsecond\nlate\n"
+    );
+}
+
+#[tokio::test]
+async fn who_lost_its_state_is_told_what_is_held() {
+    let master = Master::started().await;
+    let identity = master.enroll("web-1");
+    let bytes = lines(0, 100);
+    for n in 1..=3 {
+        let (mut link, _) = master.resumed(&identity, "decky", n).await;
+        link.client.send(&frames(0, 100)).await;
+        link.acked(n, bytes.len()).await;
+        link.close().await;
+    }
+    let mut link = master.link(&identity).await;
+    let mut lost = hello("decky", epoch(0));
+    lost.epoch = None;
+    link.say(&Control::Hello(lost)).await;
+    let Some(Control::Epochs(held)) = link.hear().await.unwrap() else {
+        panic!("no epochs")
+    };
+    let epochs: Vec<_> = held.iter().map(|held| held.epoch).collect();
+    assert_eq!(epochs, [epoch(3), epoch(2), epoch(1)]);
+    assert_eq!(held[0].end, at(bytes.len()));
+    assert_eq!(held[0].head, Print::of(at(4096), &bytes[..4096]));
+    let tail = &bytes[bytes.len() - 4096..];
+    assert_eq!(held[0].tail, Print::of(at(bytes.len()), tail));
+    link.say(&Control::Hello(hello("decky", epoch(2)))).await;
+    assert_eq!(link.resume().await.offset, at(bytes.len()));
+    for (end, len, proof) in [
+        (5000, 1000, Some(Hash::of(&bytes[4000..5000]))),
+        (bytes.len() + 1, 10, None),
+    ] {
+        let (epoch, end) = (epoch(1), at(end));
+        link.say(&Control::Prove { epoch, end, len }).await;
+        let answer = link.hear().await.unwrap();
+        assert_eq!(answer, Some(Control::Proof { blake3: proof }));
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_gone_is_sealed() {
+    let master = Master::started().await;
+    let identity = master.enroll("web-1");
+    let (mut link, _) = master.resumed(&identity, "decky", 1).await;
+    link.client.send(b"3 one").await;
+    let roll = Control::Roll(Roll {
+        end: at(4),
+        epoch: epoch(2),
+        cause: RollCause::Gone,
+        lost: None,
+        of: None,
+        base: None,
+    });
+    link.say(&roll).await;
+    assert_eq!(link.resume().await.epoch, epoch(2));
+    link.acked(2, 0).await;
+    link.close().await;
+    // Its end was not heard, perhaps: to say it again is harmless, and to go on is not possible.
+    let (mut link, resume) = master.resumed(&identity, "decky", 1).await;
+    assert!(resume.sealed);
+    link.say(&roll).await;
+    assert_eq!(link.resume().await.epoch, epoch(2));
+    link.acked(2, 0).await;
+    link.close().await;
+    let (mut link, _) = master.resumed(&identity, "decky", 1).await;
+    link.client.send(b"3 two").await;
+    assert_eq!(link.refused().await.code, Code::BadStream);
+    assert_eq!(master.stream("web-1", "decky", epoch(1)), b"one\n");
+    master.shows("gaps_total{cause=\"gone\"}", 2).await;
 }

@@ -237,6 +237,15 @@ impl Master {
         files.flat_map(|path| fs::read(path).unwrap()).collect()
     }
 
+    /// The facts of a stream's ledger.
+    pub(crate) fn ledger(&self, worker: &str, stream: &str) -> Vec<Value> {
+        let path = format!("archive/{worker}/{stream}/ledger.jsonl");
+        let text = fs::read_to_string(self.data().join(path)).unwrap_or_default();
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+
     pub(crate) fn merged_log(&self) -> Vec<u8> {
         fs::read(self.path("m/all.log")).unwrap_or_default()
     }

@@ -27,6 +27,8 @@ async fn a_newer_connection_goes_on_where_the_older_one_was_fenced() {
     newer.acked(1, lines(0, 1001).len()).await;
     assert!(master.stream("web-1", "decky", epoch(1)) == lines(0, 1001));
     master.shows("takeovers_total", 1).await;
+    let facts = master.ledger("web-1", "decky");
+    assert!(facts.iter().any(|fact| fact["kind"] == "takeover"));
 }
 
 #[tokio::test]
@@ -57,4 +59,7 @@ async fn of_many_that_want_a_stream_the_last_one_gets_it_and_a_fight_is_a_confli
     last.acked(1, 5).await;
     assert!(master.metric("conflicts_total").await >= 3);
     assert!(master.log().contains("two hosts fight"));
+    let facts = master.ledger("web-1", "decky");
+    let conflicts = facts.iter().filter(|fact| fact["kind"] == "conflict");
+    assert_eq!(conflicts.count(), 1);
 }

@@ -1,7 +1,7 @@
 //! Acknowledged connections over a disk that fails: what is acknowledged stands, and a void window comes again.
 
 use delivery::receiver::{Opening, Standing};
-use delivery::{Code, EpochId, Offset};
+use delivery::{Code, EpochId, GapCause, Offset};
 
 use super::*;
 use crate::intake::{News, Seat};
@@ -50,18 +50,23 @@ async fn open(intake: &Intake, worker: &Joined) -> (Seat, Standing) {
     }
 }
 
-fn lines(n: usize) -> Bytes {
+fn line(n: usize) -> Bytes {
     format!("{n} {}\n", "y".repeat(n * 29 % 5000)).into()
+}
+
+/// What comes before a line and will never come.
+fn gap(n: usize) -> usize {
+    if n % 25 == 4 { n } else { 0 }
 }
 
 /// Delivers lines, over a new connection after each void window; what was sent, and how often a window was void.
 async fn deliver(intake: Intake, name: &str) -> (Vec<u8>, usize) {
     let worker = joined(name);
-    let all: Vec<Bytes> = (0..120).map(lines).collect();
+    let all: Vec<(usize, Bytes)> = (0..120).map(|n| (gap(n), line(n))).collect();
     let ends: Vec<usize> = all
         .iter()
-        .scan(0, |end, line| {
-            *end += line.len();
+        .scan(0, |end, (gap, line)| {
+            *end += gap + line.len();
             Some(*end)
         })
         .collect();
@@ -70,11 +75,18 @@ async fn deliver(intake: Intake, name: &str) -> (Vec<u8>, usize) {
         let (seat, standing) = open(&intake, &worker).await;
         let mut at = standing.offset.get() as usize;
         assert!(at >= acked, "{at} after {acked} was acknowledged");
-        for (line, end) in all.iter().zip(&ends) {
+        for ((gap, line), end) in all.iter().zip(&ends) {
             if *end <= at {
                 continue;
             }
-            assert_eq!(*end - line.len(), at, "not at a line's start");
+            let start = end - line.len();
+            if *gap > 0 && at < start {
+                assert_eq!(at, start - gap, "not where the gap begins");
+                let (to, cause) = (Offset::new(start as u64).unwrap(), GapCause::LagCap);
+                say(&seat, Said::Gap { to, cause }).await;
+                at = start;
+            }
+            assert_eq!(at, start, "not at a line's start");
             let from = Offset::new(at as u64).unwrap();
             at = *end;
             let (bytes, room) = (line.clone(), None);
@@ -99,7 +111,8 @@ async fn deliver(intake: Intake, name: &str) -> (Vec<u8>, usize) {
                 }
             }
         }
-        return (all.concat(), voids);
+        let lines = all.iter().map(|(_, line)| &line[..]);
+        return (lines.collect::<Vec<_>>().concat(), voids);
     }
 }
 

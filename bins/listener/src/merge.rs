@@ -21,3 +21,6 @@ mod text;
 pub(crate) use feed::Inbox;
 pub(crate) use feed::{Feed, Step};
 pub(crate) use merger::{Outputs, Tools, keep};
+
+#[cfg(test)]
+mod tests;

@@ -46,6 +46,7 @@ struct Told {
     end: u64,
     /// Where it stood when the archive was opened, until the merger knows.
     stood: Option<u64>,
+    sealed: bool,
     is_news: bool,
 }
 
@@ -100,6 +101,8 @@ pub(crate) struct News {
     pub(crate) end: u64,
     /// Where it stood when the archive was opened; told once.
     pub(crate) stood: Option<u64>,
+    /// Nothing will be appended to it.
+    pub(crate) sealed: bool,
     /// The change of its stream's ledger that this is not older than.
     pub(crate) turn: u64,
 }
@@ -136,7 +139,8 @@ impl Feed {
         let opened = ledger::lengths(data);
         let mut state = shared.state();
         state.opened = Some(opened);
-        for epoch in epochs {
+        // One that is sealed is over.
+        for epoch in epochs.filter(|epoch| !epoch.sealed) {
             let source = state.told(&epoch);
             if let Some(told) = state.epochs.get_mut(&source) {
                 told.stood = Some(epoch.to);
@@ -242,9 +246,11 @@ impl State {
                 base: report.from,
                 end: report.to,
                 stood: None,
+                sealed: false,
                 is_news: false,
             });
         told.end = told.end.max(report.to);
+        told.sealed |= report.sealed;
         if !std::mem::replace(&mut told.is_news, true) {
             self.news.push(Arc::clone(&source));
         }
@@ -262,6 +268,7 @@ impl State {
                 base: told.base,
                 end: told.end,
                 stood: told.stood.take(),
+                sealed: told.sealed,
                 turn: self.ledgers.get(&source.key).map_or(0, |(_, turn)| *turn),
                 source,
             });

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use archive::{EpochId, StreamKey};
 use serde::Deserialize;
 
-/// A fact that the merger goes by.
+/// A fact that the merger goes by. It may be one of a window that never stood, or stands only later: that an epoch is
+/// sealed is for its owner to say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fact {
     /// An epoch that starts at `base`.
@@ -18,8 +19,6 @@ pub(super) enum Fact {
     Rolled { epoch: EpochId, end: u64 },
     /// Bytes that will never come, up to `end`.
     Gap { epoch: EpochId, end: u64 },
-    /// Nothing will be appended to the epoch again.
-    Sealed { epoch: EpochId },
 }
 
 /// The streams that have a ledger, and how long it is. What can't be read is as if it were not there: it is seen again
@@ -142,7 +141,6 @@ fn fact(line: &[u8]) -> Option<Fact> {
             epoch,
             end: line.base?.checked_add(line.len?)?,
         }),
-        "sealed" => Some(Fact::Sealed { epoch }),
         _ => None,
     }
 }

@@ -76,7 +76,8 @@ impl Epoch {
 
     /// Whether a line that is not complete at the committed end will stay so.
     pub(super) fn is_ended(&self) -> bool {
-        let is_rolled = self.place.rolled.is_some_and(|at| at >= self.end());
+        // A roll further on is one of a window that does not stand yet.
+        let is_rolled = self.place.rolled == Some(self.end());
         self.is_over() || self.sealed || is_rolled
     }
 
@@ -196,6 +197,7 @@ impl Stream {
         let epoch = &mut self.epochs[at];
         epoch.source = Arc::clone(&news.source);
         epoch.end = Some(news.end.max(epoch.end.unwrap_or(0)));
+        epoch.sealed |= news.sealed;
         if let Some(stood) = news.stood
             && epoch.place.at > stood
         {
@@ -232,8 +234,7 @@ impl Stream {
     fn fact(&mut self, position: u64, fact: Fact) {
         let (Fact::Opened { epoch: id, .. }
         | Fact::Rolled { epoch: id, .. }
-        | Fact::Gap { epoch: id, .. }
-        | Fact::Sealed { epoch: id }) = fact;
+        | Fact::Gap { epoch: id, .. }) = fact;
         let at = self.position(id);
         match (fact, at) {
             (Fact::Opened { base, .. }, Some(at)) => {
@@ -258,7 +259,6 @@ impl Stream {
                 self.epochs[at].set(|place| place.rolled = Some(end));
             }
             (Fact::Gap { end, .. }, Some(at)) => self.epochs[at].gap = end,
-            (Fact::Sealed { .. }, Some(at)) => self.epochs[at].sealed = true,
             // Merged before, and dropped.
             (_, None) => {}
         }

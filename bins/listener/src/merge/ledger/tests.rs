@@ -41,17 +41,17 @@ fn takes_what_it_knows_and_passes_over_the_rest() {
     let epoch = id(1);
     let opened = format!("{{\"seq\":0,\"kind\":\"epoch\",\"epoch\":\"{epoch}\",\"base\":7}}\n");
     let others = "{\"kind\":\"takeover\",\"epoch\":null,\"base\":null}\nnonsense\n";
-    let sealed = format!("{{\"kind\":\"sealed\",\"epoch\":\"{epoch}\",\"base\":90}}\n");
+    let rolled = format!("{{\"kind\":\"rolled\",\"epoch\":\"{epoch}\",\"base\":90}}\n");
     let torn = "{\"kind\":\"ep";
-    bench.write(&format!("{opened}{others}{sealed}{torn}"));
+    bench.write(&format!("{opened}{others}{rolled}{torn}"));
     let page = bench.read(0);
     let at = (opened.len() + others.len()) as u64;
     let facts = [
         (0, Fact::Opened { epoch, base: 7 }),
-        (at, Fact::Sealed { epoch }),
+        (at, Fact::Rolled { epoch, end: 90 }),
     ];
     assert_eq!(page.facts, facts);
-    assert_eq!((page.to, page.whole), (at + sealed.len() as u64, true));
+    assert_eq!((page.to, page.whole), (at + rolled.len() as u64, true));
     assert_eq!(bench.read(page.to).facts, []);
     assert_eq!(bench.read(at).facts, facts[1..]);
 }

@@ -23,6 +23,7 @@ fn news(n: u8, base: u64, end: u64, turn: u64) -> News {
         base,
         end,
         stood: None,
+        sealed: false,
         turn,
     }
 }
@@ -110,10 +111,17 @@ fn a_changed_ledger_is_read_before_anything_new() {
     assert_eq!(stream.next_below(at), Next::Nothing);
 }
 
+/// The same, of one to which nothing will be appended.
+fn sealed(n: u8, end: u64) -> News {
+    News {
+        sealed: true,
+        ..news(n, 0, end, 1)
+    }
+}
+
 #[test]
 fn an_unfinished_line_waits_for_a_roll_at_its_end_or_a_seal() {
-    let epoch = id(1);
-    for fact in [Fact::Rolled { epoch, end: 10 }, Fact::Sealed { epoch }] {
+    for is_rolled in [true, false] {
         let mut stream = Stream::new(key(), Stored::default());
         take(&mut stream, true, &[opened(1), opened(2)]);
         stream.told(&news(1, 0, 10, 1));
@@ -124,7 +132,18 @@ fn an_unfinished_line_waits_for_a_roll_at_its_end_or_a_seal() {
         epoch.seen = 10;
         assert_eq!(merge(&mut stream), Some(id(2)), "it holds up nobody");
         assert_eq!(stream.next(), Next::Nothing);
-        take(&mut stream, true, &[fact]);
+        let rolled = |end| Fact::Rolled { epoch: id(1), end };
+        if is_rolled {
+            take(&mut stream, true, &[rolled(12)]);
+            assert_eq!(
+                stream.next(),
+                Next::Nothing,
+                "that window does not stand yet"
+            );
+            take(&mut stream, true, &[rolled(10)]);
+        } else {
+            stream.told(&sealed(1, 10));
+        }
         assert_eq!(stream.next(), Next::Epoch(0));
         assert!(stream.epoch(0).is_ended());
     }
@@ -148,9 +167,8 @@ fn a_line_goes_on_after_a_roll_that_was_not_at_its_end() {
 fn a_sealed_epoch_is_forgotten_when_it_is_merged() {
     let mut stream = Stream::new(key(), Stored::default());
     let mut kept = HashMap::new();
-    stream.told(&news(1, 0, 10, 1));
-    let sealed = Fact::Sealed { epoch: id(1) };
-    take(&mut stream, true, &[opened(1), sealed, opened(2)]);
+    stream.told(&sealed(1, 10));
+    take(&mut stream, true, &[opened(1), opened(2)]);
     assert_eq!(stored(&mut stream, &mut kept), []);
     assert_eq!(kept.len(), 3, "{kept:?}");
     assert_eq!(merge(&mut stream), Some(id(1)));

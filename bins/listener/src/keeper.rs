@@ -114,11 +114,14 @@ impl Keeper {
         let mut tidied = Instant::now();
         loop {
             self.pulse.beat();
-            let upkeep = self.upkeep.due().filter(|_| self.window.is_empty());
+            let upkeep = self.window.is_empty().then(|| self.upkeep.due());
             let item = tokio::select! {
                 item = self.items.recv() => item,
                 () = until(upkeep) => {
-                    self.upkeep.turn(&mut self.archive).await;
+                    if !self.upkeep.turn(&mut self.archive).await {
+                        self.window.void = true;
+                        self.settle().await;
+                    }
                     continue;
                 }
                 _ = idle.tick() => {

@@ -1,5 +1,5 @@
-//! What is done to the archive between commits: retention and compression, in pieces so small that no ack waits for
-//! them.
+//! What is done to the archive between commits: epochs that nobody goes on with are sealed, retention, compression; in
+//! pieces so small that no ack waits for them.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use service::status::{Component, Register as _};
 use crate::config::Config;
 use crate::merge::Feed;
 
-/// Looks after closed segments.
+/// Looks after old epochs and closed segments.
 #[derive(Debug)]
 pub(crate) struct Upkeep {
     retention: Retention,
@@ -21,6 +21,7 @@ pub(crate) struct Upkeep {
     metrics: Metrics,
     /// Not fine while age can't be judged, so that nothing is removed by it.
     health: Component,
+    seal_at: Instant,
     retain_at: Instant,
     compress_at: Instant,
 }
@@ -28,6 +29,8 @@ pub(crate) struct Upkeep {
 /// Its metrics.
 #[derive(Debug, Clone)]
 pub(crate) struct Metrics {
+    /// `sealed_epochs`: rolled, and not gone on with for a day.
+    sealed: Counter,
     /// `removed_segments`, `removed_bytes`: by retention.
     removed_segments: Counter,
     removed_bytes: Counter,
@@ -47,6 +50,10 @@ pub(crate) struct Metrics {
 impl Metrics {
     pub(crate) fn register(registry: &mut Registry) -> Metrics {
         Metrics {
+            sealed: registry.metric(
+                "sealed_epochs",
+                "Epochs that were rolled, and not gone on with for a day",
+            ),
             removed_segments: registry.metric("removed_segments", "Segments removed by retention"),
             removed_bytes: registry.metric("removed_bytes", "Bytes removed by retention"),
             waiting: registry.metric(
@@ -81,21 +88,38 @@ impl Upkeep {
             feed,
             metrics,
             health,
+            seal_at: now,
             retain_at: now,
             compress_at: now,
         }
     }
 
-    /// When [`Upkeep::turn`] is due next; never if nothing is asked for.
-    pub(crate) fn due(&self) -> Option<Instant> {
+    /// When [`Upkeep::turn`] is due next.
+    pub(crate) fn due(&self) -> Instant {
         let retain = (self.retention != Retention::default()).then_some(self.retain_at);
         let compress = self.compress.then_some(self.compress_at);
-        [retain, compress].into_iter().flatten().min()
+        [retain, compress]
+            .into_iter()
+            .flatten()
+            .fold(self.seal_at, Instant::min)
     }
 
-    /// Does what is due, a little of it. Call it when no window is open.
-    pub(crate) async fn turn(&mut self, archive: &mut Archive) {
+    /// Does what is due, a little of it. Call it when no window is open; `false`: one is void now.
+    pub(crate) async fn turn(&mut self, archive: &mut Archive) -> bool {
         let now = Instant::now();
+        if now >= self.seal_at {
+            match archive.seal_idle(IDLE).await {
+                Ok(sealed) => {
+                    self.metrics.sealed.inc_by(sealed.len() as u64);
+                    self.feed.committed(&sealed, std::iter::empty());
+                    self.seal_at = now + if sealed.is_empty() { ROUND } else { SOON };
+                }
+                Err(error) => {
+                    self.seal_at = now + self.failed("sealing of old epochs", error);
+                    return false;
+                }
+            }
+        }
         if self.retention != Retention::default() && now >= self.retain_at {
             let feed = &self.feed;
             let needed = |key: &_, epoch| feed.needed(key, epoch);
@@ -106,6 +130,7 @@ impl Upkeep {
             let compressed = archive.compress_next(COMPRESS_BYTES).await;
             self.compress_at = now + self.compressed(compressed);
         }
+        true
     }
 
     /// Counts a round of retention; when the next one is due.
@@ -137,7 +162,11 @@ impl Upkeep {
             }
             None => self.health.ok(),
         }
-        if retained.more { SOON } else { ROUND }
+        match retained {
+            Retained { more: true, .. } => SOON,
+            Retained { needed: 1.., .. } => WAITING,
+            _ => ROUND,
+        }
     }
 
     /// Counts what was compressed; when to go on.
@@ -172,9 +201,16 @@ impl Upkeep {
     }
 }
 
+/// A rolled epoch that was not gone on with for so long is sealed: its file is taken to be gone (docs/wire.md).
+const IDLE: Duration = Duration::from_secs(24 * 3600);
 /// The pause between rounds when there is nothing to do.
 const ROUND: Duration = Duration::from_secs(60);
+/// The pause when segments are over a limit, and the merged outputs still need them.
+const WAITING: Duration = Duration::from_secs(5);
 /// The pause when there is more: less than a tenth of the time goes into it.
 const SOON: Duration = Duration::from_millis(100);
 /// How much is compressed at a time: about eight milliseconds, which an ack may have to wait.
 const COMPRESS_BYTES: u64 = 1 << 20;
+
+#[cfg(test)]
+mod tests;

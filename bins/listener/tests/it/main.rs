@@ -16,4 +16,5 @@ mod session;
 mod support;
 mod takeover;
 mod trust;
+mod upkeep;
 mod violations;

@@ -1,6 +1,8 @@
 //! A world in one thread: a worker's disk and forwarder, two masters' disks and listeners, and the network between
 //! them, under a virtual clock and a seed. Everything that can fail does.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 mod checks;
@@ -10,6 +12,7 @@ mod net;
 mod source;
 mod store;
 mod tests;
+mod worker;
 mod world;
 
 /// Chance from a seed (splitmix64): the same everywhere, whatever other crates do.
@@ -51,6 +54,21 @@ fn trace(what: impl FnOnce() -> String) {
     if *ON.get_or_init(|| std::env::var_os("DELIVERY_TRACE").is_some()) {
         eprintln!("{}", what());
     }
+}
+
+thread_local! {
+    static TALLY: RefCell<BTreeMap<&'static str, u64>> = const { RefCell::new(BTreeMap::new()) };
+}
+
+/// Something that a run is meant to meet came about: a fault that never does is a defect of the simulator.
+fn met(what: &'static str) {
+    trace(|| format!("met: {what}"));
+    TALLY.with_borrow_mut(|tally| *tally.entry(what).or_insert(0) += 1);
+}
+
+/// What was met in this thread, and how often.
+fn tally() -> BTreeMap<&'static str, u64> {
+    TALLY.with_borrow(BTreeMap::clone)
 }
 
 /// What every part of a run shares: the lengths are small, so that every border is met.

@@ -217,6 +217,9 @@ pub enum Why {
     },
     /// Our own file can't be read, which proves nothing.
     Unreadable,
+    /// The file is another one, but from where on only another master can tell, which has acknowledged what this one
+    /// does not hold: ask that one.
+    Unproved,
     /// The peer broke the protocol.
     Violation(&'static str),
     /// No answer in time.

@@ -1,6 +1,7 @@
 //! Whether the file and the listener's epoch are one: the tail proof, the search in another file, the lost state.
 
 use super::*;
+use crate::Acked;
 use crate::sender::search::{Question, Search};
 
 /// The epochs of a listener, compared one after the other with a file whose name was lost: the head first, then the
@@ -23,6 +24,8 @@ pub(super) struct Comparison {
     search: Search,
     ours: Option<Hash>,
     theirs: Option<Option<Hash>>,
+    /// Another archive has bytes from here on, which this listener does not hold.
+    elsewhere: Option<Offset>,
     /// The search is over, and the start of the line is awaited.
     line: bool,
 }
@@ -119,15 +122,24 @@ impl Sender {
 
     fn compare(&mut self, resume: &Resume, now: Instant) {
         let floor = self.source.from.max(self.source.base.unwrap_or_default());
-        let end = resume.tail.end.min(self.source.size);
+        let held = resume.tail.end;
+        let end = held.min(self.source.size);
         let comparison = Comparison {
             of: resume.epoch,
             search: Search::new(floor, end),
             ours: None,
             theirs: None,
+            elsewhere: (held < self.source.size && self.is_acked_beyond(held, resume))
+                .then_some(held),
             line: false,
         };
         self.ask(comparison, now);
+    }
+
+    /// Whether another archive has more than what the listener holds before a gap.
+    fn is_acked_beyond(&self, held: Offset, resume: &Resume) -> bool {
+        let beyond = |acked: &Acked| acked.archive != resume.archive && acked.offset > held;
+        held < resume.offset && self.source.acked.iter().any(beyond)
     }
 
     fn ask(&mut self, mut comparison: Comparison, now: Instant) {
@@ -145,6 +157,10 @@ impl Sender {
                     to: end,
                 });
                 self.answer_by = Some(now + self.limits.answer);
+            }
+            _ if comparison.elsewhere == Some(comparison.search.found()) => {
+                self.state = State::Flowing;
+                return self.end(Why::Unproved);
             }
             _ => {
                 comparison.line = true;

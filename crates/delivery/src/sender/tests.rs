@@ -64,6 +64,10 @@ impl Bench {
             of: None,
             base: None,
         };
+        Self::with(source, bytes)
+    }
+
+    fn with(source: Source, bytes: &[u8]) -> Self {
         let now = Instant::now();
         let mut sender = Sender::new(SenderLimits::default(), "test/0", source, now);
         assert!(matches!(
@@ -438,6 +442,36 @@ fn branches_off_an_epoch_that_is_too_short_to_prove_a_file() {
         bench.actions(),
         [Action::Adopt(Adopted::Branch { of, base })]
     );
+}
+
+#[test]
+fn asks_another_master_what_this_one_does_not_hold() {
+    // The sibling acknowledged 9 bytes; the file has lost the last five of them.
+    let source = |acked| Source {
+        stream: "decky".to_owned(),
+        epoch: Some(E1),
+        after: None,
+        from: at(0),
+        size: at(4),
+        acked,
+        of: None,
+        base: None,
+    };
+    let Control::Resume(mut gap) = resume(E1, 9, b"") else {
+        panic!()
+    };
+    gap.tail = Print::of(at(0), b"");
+    let other = crate::Acked {
+        archive: ArchiveId::from_bytes([9; 16]),
+        offset: at(9),
+    };
+    let mut bench = Bench::with(source(vec![other]), b"one\n");
+    bench.control(&Control::Resume(gap.clone()));
+    bench.ends(&Why::Unproved);
+    // If nobody else has them either, they are a gap that the file may fill.
+    let mut bench = Bench::with(source(Vec::new()), b"one\n");
+    bench.control(&Control::Resume(gap));
+    assert!(matches!(bench.actions()[..], [Action::LineStart { .. }]));
 }
 
 #[test]

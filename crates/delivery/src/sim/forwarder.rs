@@ -6,18 +6,21 @@ use framing::{Decoder, Frame};
 
 use super::net::{End, Net};
 use super::source::{File, Source};
-use super::{BATCH, Chance, MARK, PROOF, trace};
+use super::{BATCH, Chance, MARK, PROOF, met, trace};
 use crate::bug::Bug;
 use crate::control::Beat;
 use crate::sender::{self, Action, Adopted, Outcome, Sender, SenderLimits, Step, Why};
-use crate::{Acked, Control, EpochId, Failover, GapCause, Hash, Offset, Pause, Print, RollCause};
+use crate::{
+    Acked, Code, Control, EpochId, Failover, GapCause, Hash, Offset, Pause, Print, RollCause,
+};
 
 /// What is stored of an epoch.
 #[derive(Debug, Clone)]
 pub(super) struct Known {
     pub(super) epoch: EpochId,
     ino: u64,
-    head: Print,
+    /// Its first bytes, at most [`PROOF`].
+    head: Vec<u8>,
     /// What is confirmed, by the bytes before it.
     tail: Print,
     of: Option<EpochId>,
@@ -25,6 +28,8 @@ pub(super) struct Known {
     acked: Vec<Acked>,
     /// Rolled, and confirmed to its end.
     over: bool,
+    /// Its file was cut: there is another one in its place.
+    cut: bool,
 }
 
 /// The program; what is not in `state` a crash forgets.
@@ -51,9 +56,13 @@ pub(super) struct Forwarder {
 }
 
 /// A file whose name is being asked for.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Unnamed {
     ino: u64,
+    /// What it held then: a program has it open, and so can't take another file with this inode for it.
+    bytes: Vec<u8>,
+    /// The epoch that it turned out not to be. It keeps this name until it has another.
+    not: Option<EpochId>,
     /// How many masters were asked.
     asked: usize,
     /// The longest of the epochs that may be its, but need not.
@@ -104,7 +113,11 @@ impl Forwarder {
 
     /// A new process on what is stored.
     pub(super) fn restart(&mut self, masters: usize, now: Instant) {
-        let state = std::mem::take(&mut self.state);
+        let mut state = std::mem::take(&mut self.state);
+        if masters > 1 {
+            // If the state is an older copy, another master may hold more of such an epoch than its head has.
+            state.retain(|known| known.head.len() >= PROOF);
+        }
         let lag_caps = self.lag_caps;
         *self = Self {
             state,
@@ -182,9 +195,11 @@ impl Forwarder {
             Action::Hash { epoch, from, to } => {
                 let file = match epoch {
                     Some(epoch) => self.file(epoch, world.source),
-                    None => self.unnamed.and_then(|it| world.source.by_ino(it.ino)),
+                    None => self.asked_file(world.source),
                 };
-                let bytes = file.and_then(|f| f.bytes.get(from.get() as usize..to.get() as usize));
+                let bytes = file
+                    .filter(|file| !file.broken)
+                    .and_then(|f| f.bytes.get(from.get() as usize..to.get() as usize));
                 session.sender.handle_hash(bytes.map(Hash::of), now);
             }
             Action::LineStart {
@@ -193,9 +208,10 @@ impl Forwarder {
             } => {
                 let file = match epoch {
                     Some(epoch) => self.file(epoch, world.source),
-                    None => self.unnamed.and_then(|it| world.source.by_ino(it.ino)),
+                    None => self.asked_file(world.source),
                 };
                 let start = file
+                    .filter(|file| !file.broken)
                     .and_then(|f| f.bytes.get(..position.get() as usize))
                     .map(|bytes| {
                         at(bytes
@@ -228,13 +244,27 @@ impl Forwarder {
         world: &mut World<'_>,
     ) -> Result<(), String> {
         world.net.close(session.link, End::Forwarder);
-        if let Why::Violation(what) = outcome.why {
-            return Err(format!("the listener broke the protocol: {what}"));
+        match &outcome.why {
+            Why::Violation(what) => return Err(format!("the listener broke the protocol: {what}")),
+            Why::Drained => met("drained"),
+            Why::Elsewhere => met("an earlier epoch grew"),
+            Why::Unreadable => met("own file unreadable"),
+            Why::Unproved => met("another master has to tell"),
+            Why::Late(_) => met("listener too late"),
+            Why::Broken => met("connection broken"),
+            Why::Refused(refuse) => met(match refuse.code {
+                Code::Superseded => "superseded",
+                Code::Draining => "refused by one that drains",
+                _ => "refused",
+            }),
+            Why::Branch { of: Some(_), .. } => met("branch"),
+            Why::Branch { of: None, .. } => met("branch of nothing"),
+            Why::Finished => {}
         }
         if let Why::Branch { of, base } = outcome.why
             && let Some(epoch) = session.sender_epoch(self)
         {
-            self.branch(epoch, of, base, world);
+            self.branch(epoch, of, base, world.source);
         }
         let pause = match outcome.why {
             Why::Finished => Pause::None,
@@ -262,9 +292,10 @@ impl Forwarder {
         let Some(source) = self.hello(world.source) else {
             return;
         };
-        let asked = self.unnamed.map(|it| it.asked);
+        let asked = self.unnamed.as_ref().map(|it| it.asked);
         let master = asked.unwrap_or(self.failover.master());
         if !world.up[master] {
+            met("master not reached");
             let pause = if asked.is_some() {
                 Pause::Wait
             } else {
@@ -300,11 +331,12 @@ impl Forwarder {
             of: None,
             base: None,
         };
-        if let Some(Unnamed { ino, .. }) = self.unnamed {
-            hello.size = at(source.by_ino(ino)?.bytes.len());
+        if self.unnamed.is_some() {
+            hello.size = at(self.asked_file(source)?.bytes.len());
             return Some(hello);
         }
-        let due = self.due(source).unwrap_or(self.state.len().checked_sub(1)?);
+        let due = self.due(source);
+        let due = due.unwrap_or(self.state.len().checked_sub(1)?);
         let known = &self.state[due];
         (hello.from, hello.size) = self.extent(known.epoch, source);
         hello.epoch = Some(known.epoch);
@@ -314,231 +346,9 @@ impl Forwarder {
         hello.base = Some(known.base);
         Some(hello)
     }
-
-    fn extent(&self, epoch: EpochId, source: &Source) -> (Offset, Offset) {
-        match self.file(epoch, source) {
-            Some(file) => (Offset::ZERO, at(file.bytes.len())),
-            None => {
-                let end = self
-                    .known(epoch)
-                    .map_or(Offset::ZERO, |known| known.tail.end);
-                (end, end)
-            }
-        }
-    }
-
-    /// The first epoch that has something to send or to say.
-    fn due(&self, source: &Source) -> Option<usize> {
-        self.state.iter().position(|known| {
-            let grown = self
-                .file(known.epoch, source)
-                .is_some_and(|file| at(file.bytes.len()) > known.tail.end);
-            !known.over || grown
-        })
-    }
-
-    fn known(&self, epoch: EpochId) -> Option<&Known> {
-        self.state.iter().find(|known| known.epoch == epoch)
-    }
-
-    /// The file of an epoch, if its content says so.
-    fn file<'s>(&self, epoch: EpochId, source: &'s Source) -> Option<&'s File> {
-        let known = self.known(epoch)?;
-        source.by_ino(known.ino).filter(|file| self.is(known, file))
-    }
-
-    fn is(&self, known: &Known, file: &File) -> bool {
-        let read = self.read.iter().find(|(epoch, _)| *epoch == known.epoch);
-        let holds = |print: &Print| {
-            let bytes = file
-                .bytes
-                .get(print.start().get() as usize..print.end.get() as usize);
-            bytes.is_some_and(|bytes| print.len == 0 || Hash::of(bytes) == print.blake3)
-        };
-        holds(&known.head) && holds(&known.tail) && read.is_none_or(|(_, print)| holds(print))
-    }
-
-    fn news(&mut self, source: &Source) -> bool {
-        let Some((epoch, sent)) = self.session.as_ref().and_then(|s| s.sender.position()) else {
-            return true;
-        };
-        self.file(epoch, source)
-            .is_none_or(|file| at(file.bytes.len()) > sent)
-            || source.files.len() > 1
-    }
-
-    /// Which file is which epoch; those that are none get a name, after asking if they may have had one.
-    fn look(&mut self, world: &mut World<'_>) {
-        let mut free: Vec<usize> = (0..self.state.len()).collect();
-        let mut strangers = Vec::new();
-        for file in world.source.files.iter().rev() {
-            let is = |at: &usize| self.is(&self.state[*at], file);
-            let same = |at: &usize| is(at) && self.state[*at].ino == file.ino;
-            let found = free.iter().position(same);
-            let found = found.or_else(|| free.iter().position(is));
-            match found {
-                Some(found) => {
-                    // Its head is stored as long as it is by now: after a copy and a cut it is all that tells.
-                    let known = &mut self.state[free.remove(found)];
-                    known.ino = file.ino;
-                    let head = &file.bytes[..file.bytes.len().min(PROOF)];
-                    known.head = Print::of(at(head.len()), head);
-                }
-                None if !file.bytes.is_empty() => strangers.push(file.ino),
-                None => {}
-            }
-        }
-        // An epoch without a file has none, also when another one has its inode now.
-        for at in free {
-            self.state[at].ino = 0;
-        }
-        self.unnamed = self.unnamed.filter(|it| strangers.contains(&it.ino));
-        if self.fresh {
-            if let Some(ino) = strangers.first() {
-                self.unnamed = self.unnamed.or(Some(Unnamed {
-                    ino: *ino,
-                    asked: 0,
-                    weak: None,
-                }));
-                return;
-            }
-            self.fresh = false;
-        }
-        for ino in strangers {
-            let epoch = EpochId::from_bytes(world.chance.id());
-            self.name(epoch, ino, (None, Offset::ZERO), world.source);
-        }
-        let last = self.state.len().saturating_sub(1);
-        let keep: Vec<bool> = (0..self.state.len())
-            .map(|at| at == last || !self.state[at].over || self.state[at].ino != 0)
-            .collect();
-        let mut keep = keep.into_iter();
-        self.state.retain(|_| keep.next().unwrap_or(true));
-    }
-
-    fn name(
-        &mut self,
-        epoch: EpochId,
-        ino: u64,
-        (of, base): (Option<EpochId>, Offset),
-        source: &Source,
-    ) {
-        let Some(file) = source.by_ino(ino) else {
-            return;
-        };
-        let head = &file.bytes[..file.bytes.len().min(PROOF)];
-        self.state.push(Known {
-            epoch,
-            ino,
-            head: Print::of(at(head.len()), head),
-            tail: print(file, base),
-            of,
-            base,
-            acked: Vec::new(),
-            over: false,
-        });
-        // Files are older than those that were there when they were rotated.
-        let age = |ino| source.files.iter().position(|file| file.ino == ino);
-        let newer = |known: &Known| age(known.ino).is_some_and(|at| Some(at) < age(ino));
-        if let Some(at) = self.state.iter().position(newer)
-            && let Some(known) = self.state.pop()
-        {
-            self.state.insert(at, known);
-        }
-    }
-
-    fn adopt(&mut self, found: Adopted, world: &mut World<'_>) {
-        let Some(mut unnamed) = self.unnamed.take() else {
-            return;
-        };
-        let ino = unnamed.ino;
-        let epoch = match found {
-            Adopted::Epoch(epoch) => Some(epoch),
-            Adopted::Branch { of, base } => {
-                if unnamed.weak.is_none_or(|(_, known)| base > known) {
-                    unnamed.weak = Some((of, base));
-                }
-                None
-            }
-            Adopted::Unknown => None,
-        };
-        let proved =
-            epoch.and_then(|epoch| self.state.iter().position(|known| known.epoch == epoch));
-        if let Some(known) = proved.map(|at| &mut self.state[at])
-            && (known.tail.end == known.base || known.ino == 0)
-            && !self.stolen.contains(&known.epoch)
-            && let Some(file) = world.source.by_ino(ino)
-        {
-            // We knew the epoch by a short head only, and another file looked the same; or this is what is left of it.
-            self.stolen.push(known.epoch);
-            let head = &file.bytes[..file.bytes.len().min(PROOF)];
-            known.head = Print::of(at(head.len()), head);
-            known.tail = Print::of(known.base, b"");
-            (known.ino, known.over) = (ino, false);
-            return;
-        }
-        let epoch = epoch.filter(|epoch| self.known(*epoch).is_none());
-        unnamed.asked += 1;
-        match epoch {
-            Some(epoch) => self.name(epoch, ino, (None, Offset::ZERO), world.source),
-            None if unnamed.asked < world.up.len() => self.unnamed = Some(unnamed),
-            None => {
-                let epoch = EpochId::from_bytes(world.chance.id());
-                let (of, base) = unnamed
-                    .weak
-                    .map_or((None, Offset::ZERO), |(of, base)| (Some(of), base));
-                self.name(epoch, ino, (of, base), world.source);
-            }
-        }
-    }
-
-    fn branch(&mut self, epoch: EpochId, of: Option<EpochId>, base: Offset, world: &mut World<'_>) {
-        let Some(at) = self.state.iter().position(|known| known.epoch == epoch) else {
-            return;
-        };
-        let old = self.state.remove(at);
-        let new = EpochId::from_bytes(world.chance.id());
-        self.name(new, old.ino, (of, base), world.source);
-        // It takes the place of the old one in the order.
-        if let Some(known) = self.state.pop_if(|known| known.epoch == new) {
-            self.state.insert(at.min(self.state.len()), known);
-        }
-    }
-
-    fn confirm(
-        &mut self,
-        archive: crate::ArchiveId,
-        epoch: EpochId,
-        offset: Offset,
-        source: &Source,
-    ) {
-        let tail = match self.file(epoch, source) {
-            Some(file) if at(file.bytes.len()) >= offset => print(file, offset),
-            _ => Print::of(offset, b""),
-        };
-        let end = self
-            .rolled
-            .iter()
-            .rfind(|(rolled, _)| *rolled == epoch)
-            .map(|(_, end)| *end);
-        let Some(known) = self.state.iter_mut().find(|known| known.epoch == epoch) else {
-            return;
-        };
-        if offset > known.tail.end {
-            known.tail = tail;
-        }
-        known.over |= end.is_some_and(|end| offset >= end);
-        match known
-            .acked
-            .iter_mut()
-            .find(|acked| acked.archive == archive)
-        {
-            Some(acked) => acked.offset = acked.offset.max(offset),
-            None => known.acked.push(Acked { archive, offset }),
-        }
-    }
 }
 
+mod follow;
 mod io;
 
 fn at(n: usize) -> Offset {

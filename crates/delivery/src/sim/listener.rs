@@ -1,18 +1,22 @@
 //! A listener's program around its [`Receiver`]s: connections, the archive's window, and who may write.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use framing::{Decoder, Frame};
 
 use super::net::{End, Net};
 use super::store::{Stage, Store};
-use super::{Chance, MARK, MAX_FRAME, WINDOW, trace};
+use super::{Chance, MARK, MAX_FRAME, WINDOW, met, trace};
 use crate::bug::Bug;
 use crate::receiver::{Action, Append, Closing, Receiver, ReceiverLimits};
-use crate::{Admission, AdmissionLimits, ArchiveId, Claimed, ConnectionId, Control, EpochId};
+use crate::{
+    Admission, AdmissionLimits, ArchiveId, Claimed, ConnectionId, Control, EpochId, GapCause,
+    RollCause,
+};
 
 const WORKER: &str = "web-1";
+const DRAIN: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 pub(super) struct Listener {
@@ -22,6 +26,8 @@ pub(super) struct Listener {
     admission: Admission,
     pub(super) connections: BTreeMap<u64, Connection>,
     pub(super) up: bool,
+    /// It goes away, at this time at the latest.
+    drain: Option<Instant>,
     /// What was acknowledged, ever. For the checks.
     pub(super) promised: BTreeMap<EpochId, u64>,
     bug: Option<Bug>,
@@ -44,6 +50,7 @@ impl Listener {
             admission: Admission::new(AdmissionLimits::default()),
             connections: BTreeMap::new(),
             up: true,
+            drain: None,
             promised: BTreeMap::new(),
             bug,
         }
@@ -54,10 +61,27 @@ impl Listener {
             net.cut(*link, chance);
         }
         self.connections.clear();
-        self.up = false;
+        (self.up, self.drain) = (false, None);
         if power {
-            self.store.crash(chance);
+            met("master lost power");
+            self.store.lose_power(chance);
+        } else {
+            met("listener killed");
         }
+    }
+
+    /// Goes away in order: it says so, takes nobody new, and is gone a little later.
+    pub(super) fn drain(&mut self, now: Instant) {
+        met("drain");
+        self.drain = Some(now + DRAIN);
+        for connection in self.connections.values_mut().filter(|c| !c.over) {
+            connection.receiver.handle_drain(DRAIN.as_millis() as u64);
+        }
+    }
+
+    /// Whether the time for a drain is over.
+    pub(super) fn is_drained(&self, now: Instant) -> bool {
+        self.drain.is_some_and(|end| now >= end)
     }
 
     pub(super) fn start(&mut self) {
@@ -76,6 +100,9 @@ impl Listener {
         };
         let mut receiver = Receiver::new(limits, self.archive, now);
         receiver.bugs.bug = self.bug;
+        if self.drain.is_some() {
+            receiver.handle_refused(crate::Code::Draining, "later");
+        }
         if self.admission.connect(WORKER, ConnectionId(link)).is_err() {
             receiver.handle_refused(crate::Code::Limit, "connections");
         }
@@ -143,7 +170,7 @@ impl Listener {
         let decoder = Decoder::new(64 << 10).with_controls();
         let mut done = 0;
         let mut batch = Batch::default();
-        self.drain(connection, link, now, chance, net)?;
+        self.obey(connection, link, now, chance, net)?;
         while !connection.over
             && let Ok(Some((frame, used))) = decoder.decode(&buf[done..])
         {
@@ -158,10 +185,10 @@ impl Listener {
             if batch.frames > 3 {
                 self.append(connection, &mut batch, chance, net);
             }
-            self.drain(connection, link, now, chance, net)?;
+            self.obey(connection, link, now, chance, net)?;
         }
         self.append(connection, &mut batch, chance, net);
-        self.drain(connection, link, now, chance, net)?;
+        self.obey(connection, link, now, chance, net)?;
         connection.buf = buf[done..].to_vec();
         if done > 0 {
             connection
@@ -204,7 +231,8 @@ impl Listener {
         self.store.append(epoch, &lines);
     }
 
-    fn drain(
+    /// Does what a receiver wants.
+    fn obey(
         &mut self,
         connection: &mut Connection,
         link: u64,
@@ -228,14 +256,26 @@ impl Listener {
                 Action::Claim { stream } => {
                     self.claim(receiver, &stream, link, now, chance, net)?
                 }
+                Action::Roll { epoch, cause, .. } => {
+                    self.store.roll(epoch, cause == RollCause::Gone);
+                }
                 Action::List => receiver.handle_epochs(self.store.held()),
                 Action::Open(opening) => receiver.handle_standing(self.store.open(&opening)),
                 Action::Blank { epoch, count, .. } => {
                     self.store.append(epoch, &vec![b'\n'; count as usize]);
                 }
                 Action::Gap {
-                    epoch, from, to, ..
-                } => self.store.gap(epoch, from.get(), to.get()),
+                    epoch,
+                    from,
+                    to,
+                    cause,
+                    ..
+                } => {
+                    if cause == GapCause::Elsewhere {
+                        met("gap that a sibling holds");
+                    }
+                    self.store.gap(epoch, from.get(), to.get());
+                }
                 Action::Prove { epoch, end, len } => {
                     receiver.handle_proof(self.store.proof(epoch, end.get(), len.into()));
                 }
@@ -251,7 +291,8 @@ impl Listener {
                         return Err(format!("the forwarder broke the protocol: {what}"));
                     }
                 }
-                Action::Roll { .. } | Action::Beat(_) | Action::Renew { .. } => {}
+                Action::Beat(_) => met("beat"),
+                Action::Renew { .. } => {}
             }
         }
         Ok(())
@@ -272,7 +313,18 @@ impl Listener {
         {
             Claimed::Granted => receiver.handle_claimed(),
             Claimed::Refused(code) => receiver.handle_refused(code, "limit"),
-            Claimed::Takeover { fence, loser, .. } => {
+            Claimed::Takeover {
+                fence,
+                loser,
+                conflict,
+            } => {
+                met("takeover");
+                if loser.is_some() {
+                    met("takeover of one that waited");
+                }
+                if conflict {
+                    met("conflict");
+                }
                 let refused = |c: &mut Connection| {
                     c.receiver.handle_refused(crate::Code::Superseded, "newer")
                 };
@@ -284,7 +336,7 @@ impl Listener {
                 }
                 for id in [Some(fence), loser].into_iter().flatten() {
                     if let Some(mut older) = self.connections.remove(&id.0) {
-                        self.drain(&mut older, id.0, now, chance, net)?;
+                        self.obey(&mut older, id.0, now, chance, net)?;
                         self.connections.insert(id.0, older);
                     }
                 }
@@ -306,7 +358,7 @@ impl Listener {
             && let Some(mut connection) = self.connections.remove(&id)
         {
             connection.receiver.handle_claimed();
-            self.drain(&mut connection, id, now, chance, net)?;
+            self.obey(&mut connection, id, now, chance, net)?;
             self.connections.insert(id, connection);
         }
         Ok(())
@@ -336,8 +388,10 @@ impl Listener {
         }
     }
 
-    /// A sync fails: the window is void, and those who wrote into it are sent away.
-    pub(super) fn fail(&mut self) {
+    /// A write or a sync fails, as late as `at`: the window is void, and those who wrote into it are sent away.
+    pub(super) fn fail(&mut self, at: Stage, chance: &mut Chance) {
+        met("failed sync");
+        self.store.commit(at, chance);
         self.store.void();
         for connection in self.connections.values_mut() {
             connection.receiver.handle_void();

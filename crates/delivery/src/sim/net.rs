@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::Chance;
+use super::{Chance, met};
 
 /// Most bytes on their way in one direction.
 const CAPACITY: usize = 2000;
@@ -94,6 +94,9 @@ impl Net {
         if let Some(link) = self.links.get_mut(&id) {
             link.dead = false;
             for pipe in [&mut link.up, &mut link.down] {
+                if !pipe.bytes.is_empty() {
+                    met("cut with bytes on their way");
+                }
                 pipe.bytes.truncate(chance.below(pipe.bytes.len() + 1));
                 pipe.ended = true;
             }
@@ -102,6 +105,9 @@ impl Net {
 
     pub(super) fn die(&mut self, id: u64) {
         if let Some(link) = self.links.get_mut(&id) {
+            if !link.dead {
+                met("half-open");
+            }
             link.dead = true;
         }
     }

@@ -1,9 +1,14 @@
-//! A master's disk: epochs, a ledger of gaps and an index, with what is written, what is synced, and what a crash
+//! A master's disk: epochs, a ledger, a witness and an index, with what is written, what is synced, and what a crash
 //! leaves of the difference.
+//!
+//! A window becomes durable in this order: bytes, ledger, witness, index. The witness has the window's number and what
+//! the index is going to say. An index with the number of the witness is the last one; one that is older by one window
+//! is either, after a crash, the one before, or a copy of it: it makes no difference, for the witness has what it lacks.
+//! With any other index nothing is cut.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Chance, HOLE, PROOF, WINDOW};
+use super::{Chance, HOLE, PROOF, met};
 use crate::bug::Bug;
 use crate::control::Held;
 use crate::receiver::{Opening, Standing};
@@ -19,7 +24,12 @@ pub(super) struct Epoch {
     pub(super) synced: usize,
 }
 
-pub(super) type Index = BTreeMap<EpochId, usize>;
+/// Where each epoch ends, as of a window.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Index {
+    window: u64,
+    ends: BTreeMap<EpochId, usize>,
+}
 
 #[derive(Debug, Default)]
 pub(super) struct Store {
@@ -29,8 +39,14 @@ pub(super) struct Store {
     /// Holes that are recorded, durably and in the current window.
     pub(super) ledger: Vec<(EpochId, u64, u64)>,
     noted: Vec<(EpochId, u64, u64)>,
-    pub(super) index: Option<Index>,
+    /// Epochs that were rolled, and those to which nothing may be appended.
+    rolled: BTreeSet<EpochId>,
+    sealed: BTreeSet<EpochId>,
+    witness: Index,
+    index: Option<Index>,
     copies: Vec<Index>,
+    /// Unsynced bytes may have become anything.
+    torn: bool,
     pub(super) full: bool,
     pub(super) bug: Option<Bug>,
 }
@@ -41,13 +57,14 @@ pub(super) enum Stage {
     Written,
     Synced,
     Ledgered,
+    Witnessed,
     Indexed,
 }
 
 impl Store {
     pub(super) fn new(bug: Option<Bug>) -> Self {
         Self {
-            index: Some(Index::new()),
+            index: Some(Index::default()),
             bug,
             ..Self::default()
         }
@@ -67,18 +84,19 @@ impl Store {
                 synced: 0,
             }
         });
-        self.index.get_or_insert_default().entry(epoch).or_insert(0);
-        self.standing(epoch)
-    }
-
-    fn standing(&self, epoch: EpochId) -> Standing {
+        let index = self.index.get_or_insert_default();
+        index.ends.entry(epoch).or_insert(0);
         let it = &self.epochs[&epoch];
+        let sealed = self.sealed.contains(&epoch);
+        if sealed {
+            met("resume of a sealed epoch");
+        }
         Standing {
             offset: at(it.base + it.bytes.len() as u64),
             tail: it.tail(),
-            ledger: Hash::of(&[self.ledger.len() as u8]),
+            ledger: self.ledger_head(),
             in_line: it.bytes.last().is_some_and(|b| *b != b'\n' && *b != HOLE),
-            sealed: false,
+            sealed,
         }
     }
 
@@ -91,12 +109,8 @@ impl Store {
         let held = |id: &EpochId| {
             let it = &self.epochs[id];
             let from = it.bytes.iter().take_while(|b| **b == HOLE).count();
-            let head = it.bytes[from..]
-                .iter()
-                .take(PROOF)
-                .take_while(|b| **b != HOLE)
-                .count();
-            let to = from + head;
+            let head = it.bytes[from..].iter().take(PROOF);
+            let to = from + head.take_while(|b| **b != HOLE).count();
             Held {
                 epoch: *id,
                 end: at(it.base + it.bytes.len() as u64),
@@ -125,7 +139,7 @@ impl Store {
     pub(super) fn uncommitted(&self) -> usize {
         let known = self.index.as_ref();
         let beyond = |(id, it): (&EpochId, &Epoch)| {
-            it.bytes.len() - known.and_then(|i| i.get(id)).map_or(0, |n| *n)
+            it.bytes.len() - known.and_then(|i| i.ends.get(id)).map_or(0, |n| *n)
         };
         self.epochs.iter().map(beyond).sum()
     }
@@ -143,87 +157,125 @@ impl Store {
         }
     }
 
+    /// The epoch was rolled; nobody will go on with it if its file is gone.
+    pub(super) fn roll(&mut self, epoch: EpochId, gone: bool) {
+        self.rolled.insert(epoch);
+        if gone {
+            self.sealed.insert(epoch);
+        }
+    }
+
+    /// Long enough ago that it was rolled.
+    pub(super) fn seal_rolled(&mut self) {
+        self.sealed.extend(&self.rolled);
+    }
+
     /// Makes the window stand, or comes as far as a crash lets it.
     pub(super) fn commit(&mut self, until: Stage, chance: &mut Chance) {
         if until >= Stage::Synced {
-            self.epochs
-                .values_mut()
-                .for_each(|it| it.synced = it.bytes.len());
+            let all = self.epochs.values_mut();
+            all.for_each(|it| it.synced = it.bytes.len());
         }
         if until >= Stage::Ledgered {
             self.ledger.append(&mut self.noted);
         }
+        let ends = self.epochs.iter().map(|(id, it)| (*id, it.bytes.len()));
+        let next = Index {
+            window: self.witness.window + 1,
+            ends: ends.collect(),
+        };
+        if until >= Stage::Witnessed {
+            self.witness = next.clone();
+        }
         if until >= Stage::Indexed {
-            if chance.one_in(4)
-                && let Some(index) = &self.index
-            {
-                self.copies.push(index.clone());
+            self.index = Some(next.clone());
+            if chance.one_in(3) {
+                self.copies.push(next);
             }
-            let now = self.epochs.iter().map(|(id, it)| (*id, it.bytes.len()));
-            self.index = Some(now.collect());
         }
     }
 
-    /// A sync failed: back to the index.
+    /// A write failed: back to the index, or on to the witness.
     pub(super) fn void(&mut self) {
+        if self.index.as_ref().map(|index| index.window) != Some(self.witness.window) {
+            met("window that failed at the index");
+            self.index = Some(self.witness.clone());
+        }
         self.noted.clear();
-        let index = self.index.clone().unwrap_or_default();
+        self.cut(&self.index.clone().unwrap_or_default());
+    }
+
+    fn cut(&mut self, to: &Index) {
         for (id, it) in &mut self.epochs {
-            it.bytes.truncate(index.get(id).copied().unwrap_or(0));
+            it.bytes.truncate(to.ends.get(id).copied().unwrap_or(0));
             it.synced = it.synced.min(it.bytes.len());
         }
     }
 
     /// The machine stops: of what is not synced, anything may be left.
-    pub(super) fn crash(&mut self, chance: &mut Chance) {
+    pub(super) fn lose_power(&mut self, chance: &mut Chance) {
         self.noted.clear();
-        let index_lost = chance.one_in(6);
-        let index_old = !index_lost && chance.one_in(3);
         for it in self.epochs.values_mut() {
             let unsynced = &it.bytes[it.synced..];
             let whole = unsynced.iter().take_while(|b| **b != HOLE).count();
             let left = chance.below(whole + 1);
+            if left < whole {
+                met("master's unsynced bytes lost");
+            }
             it.bytes.truncate(it.synced + left);
-            if left > 0 && !index_lost && !index_old && chance.one_in(3) {
-                // Torn: the length was written, the bytes were not.
+            if left > 0 && chance.one_in(3) {
+                met("master's unsynced bytes torn");
+                // The length was written, the bytes were not.
                 let torn = it.synced + chance.below(left);
                 it.bytes[torn..].fill(0);
+                self.torn = true;
             }
-        }
-        if index_lost {
-            self.index = None;
-        } else if index_old {
-            self.put_old_index(chance);
         }
     }
 
-    /// An older copy of the index. One that is older by less than a window looks like a crash, so that nobody can tell.
-    fn put_old_index(&mut self, chance: &mut Chance) {
-        let epochs = &self.epochs;
-        self.copies.retain(|copy| {
-            epochs.iter().all(|(id, it)| {
-                let known = copy.get(id).copied();
-                known.is_none_or(|n| n == it.synced || it.synced > n + WINDOW)
-            })
-        });
-        if !self.copies.is_empty() {
-            let at = chance.below(self.copies.len());
-            self.index = Some(self.copies[at].clone());
+    /// Somebody removes the index, or puts an older copy in its place. Together with torn bytes nobody could tell how
+    /// much of the last window is one.
+    pub(super) fn lose_index(&mut self, chance: &mut Chance) {
+        if chance.one_in(3) && !self.torn {
+            met("index lost");
+            self.index = None;
+            return;
+        }
+        let most = self.copies.len();
+        let at = chance.below(most.max(1));
+        let Some(copy) = self.copies.get(at).cloned() else {
+            return;
+        };
+        match self.witness.window - copy.window {
+            0 => {}
+            1 => {
+                met("index older by one window");
+                self.index = Some(copy);
+            }
+            _ if !self.torn => {
+                met("index older by several windows");
+                self.index = Some(copy);
+            }
+            _ => {}
         }
     }
 
     /// What a listener does at its start.
     pub(super) fn recover(&mut self) {
-        let index = self.index.take();
-        let mut end = Index::new();
-        for (id, it) in &mut self.epochs {
-            if let Some(known) = index.as_ref().and_then(|index| index.get(id)) {
-                let beyond = it.bytes.len() - known;
-                let cut = beyond <= WINDOW || self.bug == Some(Bug::CutByOldIndex);
-                if cut {
-                    it.bytes.truncate(*known);
-                }
+        self.torn = false;
+        let known = self.index.take().and_then(|mut index| {
+            let behind = self.witness.window - index.window;
+            if behind == 1 && self.bug != Some(Bug::CutByOldIndex) {
+                met("index made whole by the witness");
+                index.ends.extend(&self.witness.ends);
             }
+            (behind <= 1 || self.bug == Some(Bug::CutByOldIndex)).then_some(index)
+        });
+        match known {
+            Some(index) => self.cut(&index),
+            None => met("index made again"),
+        }
+        for (id, it) in &mut self.epochs {
             // What a rebuilt epoch misses is ledgered, if a crash was in the way.
             for (from, to) in it.holes() {
                 if !self.ledger.contains(&(*id, from, to)) {
@@ -231,9 +283,13 @@ impl Store {
                 }
             }
             it.synced = it.bytes.len();
-            end.insert(*id, it.bytes.len());
         }
-        self.index = Some(end);
+        let ends = self.epochs.iter().map(|(id, it)| (*id, it.bytes.len()));
+        self.witness = Index {
+            window: self.witness.window + 1,
+            ends: ends.collect(),
+        };
+        self.index = Some(self.witness.clone());
     }
 }
 
@@ -253,16 +309,10 @@ impl Epoch {
 
     /// The last bytes before any gap.
     fn tail(&self) -> Print {
-        let end = self
-            .bytes
-            .iter()
-            .rposition(|b| *b != HOLE)
-            .map_or(0, |at| at + 1);
-        let start = self.bytes[..end]
-            .iter()
-            .rposition(|b| *b == HOLE)
-            .map_or(0, |at| at + 1);
-        let start = start.max(end.saturating_sub(PROOF));
+        let held = |b: &u8| *b != HOLE;
+        let end = self.bytes.iter().rposition(held).map_or(0, |at| at + 1);
+        let hole = self.bytes[..end].iter().rposition(|b| !held(b));
+        let start = hole.map_or(0, |at| at + 1).max(end.saturating_sub(PROOF));
         Print::of(at(self.base + end as u64), &self.bytes[start..end])
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::tally;
 use super::world::run;
 use crate::bug::Bug;
 
@@ -24,6 +25,7 @@ fn archives_equal_the_source_under_faults() {
                 .map(|e| format!("DELIVERY_SEED={seed}: {e}"))
         })
         .collect();
+    tell(runs);
     assert!(
         failed.is_empty(),
         "{} of {runs} failed\n{}",
@@ -32,14 +34,93 @@ fn archives_equal_the_source_under_faults() {
     );
 }
 
+/// What the runs met, for whoever looks at it with `--nocapture`; in the full run all of it has to be there.
+#[expect(clippy::print_stdout, reason = "a summary")]
+fn tell(runs: u64) {
+    let tally = tally();
+    for (what, times) in &tally {
+        println!("{times:>9} {what}");
+    }
+    if runs >= 1000 {
+        let missing: Vec<_> = MET
+            .iter()
+            .filter(|what| !tally.contains_key(*what))
+            .collect();
+        assert!(missing.is_empty(), "never met in {runs} runs: {missing:?}");
+    }
+}
+
+/// Faults and what they lead to.
+const MET: [&str; 55] = [
+    "an earlier epoch grew",
+    "another master has to tell",
+    "beat",
+    "branch",
+    "branch of what proves too little",
+    "conflict",
+    "connection broken",
+    "cut with bytes on their way",
+    "compressed beside the plain one",
+    "deletion",
+    "disk full",
+    "drain",
+    "drained",
+    "epoch adopted",
+    "failed sync",
+    "file found by its content",
+    "file shorter than what was sent",
+    "forwarder killed",
+    "forwarder's state lost",
+    "forwarder's state older",
+    "gap",
+    "gap that a sibling holds",
+    "half-open",
+    "index lost",
+    "index made again",
+    "index made whole by the witness",
+    "index older by one window",
+    "index older by several windows",
+    "inode used again",
+    "late write",
+    "listener killed",
+    "listener too late",
+    "master lost power",
+    "master not reached",
+    "master's unsynced bytes lost",
+    "master's unsynced bytes torn",
+    "own file unreadable",
+    "refused by one that drains",
+    "resume of a sealed epoch",
+    "roll: gone",
+    "roll: rotated",
+    "roll: truncated",
+    "rotation by compression",
+    "rotation by copy and cut",
+    "rotation by rename",
+    "rotation while the forwarder is down",
+    "seal",
+    "superseded",
+    "takeover",
+    "takeover of one that waited",
+    "twin",
+    "window that failed at the index",
+    "worker lost power",
+    "worker restored from a copy",
+    "worker's unsynced bytes lost",
+];
+
 /// Under ten seconds of one core without optimisation.
 const RUNS: u64 = 3000;
 
 #[track_caller]
+#[expect(clippy::print_stdout, reason = "a summary")]
 fn finds(bug: Bug) {
     let start = Instant::now();
     let found = (0..1000).find_map(|seed| run(seed, Some(bug), start).err().map(|e| (seed, e)));
-    assert!(found.is_some(), "{bug:?} was not found in 1,000 runs");
+    let Some((seed, how)) = found else {
+        panic!("{bug:?} was not found in 1,000 runs");
+    };
+    println!("{bug:?}: seed {seed}: {how}");
 }
 
 #[test]

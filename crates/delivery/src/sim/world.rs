@@ -3,12 +3,13 @@
 use std::time::{Duration, Instant};
 
 use super::checks;
-use super::forwarder::{self, Forwarder, Known};
+use super::forwarder::Forwarder;
 use super::listener::Listener;
 use super::net::Net;
 use super::source::{Source, Truths};
 use super::store::Stage;
-use super::{Chance, trace};
+use super::worker::Worker;
+use super::{Chance, met, trace};
 use crate::ArchiveId;
 use crate::bug::Bug;
 
@@ -20,14 +21,12 @@ pub(super) struct World {
     chance: Chance,
     now: Instant,
     truths: Truths,
-    source: Source,
     net: Net,
-    forwarder: Forwarder,
-    forwarder_up: bool,
+    worker: Worker,
+    /// A second host with the same identity, and whether there ever was one.
+    twin: Option<Worker>,
+    had_twin: bool,
     listeners: Vec<Listener>,
-    /// Copies of the forwarder's state, and of the worker's whole disk.
-    old_state: Option<Vec<Known>>,
-    snapshot: Option<(Source, Vec<Known>)>,
 }
 
 /// Runs one seed.
@@ -39,7 +38,7 @@ pub(super) fn run(seed: u64, bug: Option<Bug>, start: Instant) -> Result<(), Str
     for step in 0..STORM {
         world
             .storm()
-            .and_then(|()| world.check(step % 16 == 0))
+            .and_then(|()| world.check())
             .map_err(|e| format!("step {step}: {e}"))?;
     }
     world.calm()
@@ -70,51 +69,52 @@ impl World {
             chance,
             now,
             truths,
-            source,
             net: Net::default(),
-            forwarder,
-            forwarder_up: true,
+            worker: Worker::new(source, forwarder, masters),
+            twin: None,
+            had_twin: false,
             listeners,
-            old_state: None,
-            snapshot: None,
         }
     }
 
     fn storm(&mut self) -> Result<(), String> {
         self.now += Duration::from_millis(self.chance.below(60) as u64);
         match self.chance.below(100) {
-            0..25 => self.source.write(&mut self.truths, &mut self.chance),
-            25..55 => self.forward()?,
-            55..84 => self.listen()?,
-            84..89 => self.commit(),
-            89 => self.now += Duration::from_secs(self.chance.below(35) as u64),
-            90..93 => self.network_fault()?,
-            93..95 => self.source_fault(),
-            95..97 => self.forwarder_fault(),
-            _ => self.listener_fault(),
+            0..23 => self.write(),
+            23..55 => self.forward()?,
+            55..87 => self.listen()?,
+            87..91 => self.commit(),
+            91 => self.now += Duration::from_secs(self.chance.below(35) as u64),
+            92..94 => self.network_fault()?,
+            94..96 => self.worker.source_fault(&mut self.truths, &mut self.chance),
+            96 => self.worker_fault(),
+            97..99 => self.listener_fault(),
+            _ => {}
         }
         Ok(())
     }
 
-    fn forward(&mut self) -> Result<(), String> {
-        if !self.forwarder_up {
-            return Ok(());
-        }
-        let up: Vec<bool> = self.listeners.iter().map(|l| l.up).collect();
-        let before = self.forwarder.session.as_ref().map(|s| s.link);
-        let mut world = forwarder::World {
-            source: &mut self.source,
-            net: &mut self.net,
-            chance: &mut self.chance,
-            now: self.now,
-            up: &up,
+    fn write(&mut self) {
+        let source = match &mut self.twin {
+            Some(twin) if self.chance.one_in(2) => &mut twin.source,
+            _ => &mut self.worker.source,
         };
-        self.forwarder.turn(&mut world)?;
-        if let Some(session) = &self.forwarder.session
-            && before != Some(session.link)
-        {
-            let master = self.net.links[&session.link].master;
-            self.listeners[master].accept(session.link, self.now);
+        source.write(&mut self.truths, &mut self.chance);
+    }
+
+    fn forward(&mut self) -> Result<(), String> {
+        let up: Vec<bool> = self.listeners.iter().map(|l| l.up).collect();
+        let worker = match &mut self.twin {
+            Some(twin) if self.chance.one_in(2) => twin,
+            _ => &mut self.worker,
+        };
+        // Nobody has to wait for a back-off in a world without a clock.
+        if worker.up && worker.forwarder.session.is_none() && self.chance.one_in(3) {
+            self.now = self.now.max(worker.forwarder.retry_at);
+        }
+        let made = worker.turn(&mut self.net, &mut self.chance, self.now, &up)?;
+        if let Some((link, master)) = made {
+            self.listeners[master].accept(link, self.now);
         }
         Ok(())
     }
@@ -126,9 +126,16 @@ impl World {
 
     fn listen_at(&mut self, at: usize) -> Result<(), String> {
         let listener = &mut self.listeners[at];
+        if !listener.up && self.chance.one_in(20) {
+            listener.start();
+        }
         let links: Vec<u64> = listener.connections.keys().copied().collect();
         for link in links {
             listener.turn(link, self.now, &mut self.chance, &mut self.net)?;
+        }
+        if listener.is_drained(self.now) {
+            listener.commit(&mut self.chance, &mut self.net);
+            listener.crash(false, &mut self.chance, &mut self.net);
         }
         Ok(())
     }
@@ -149,84 +156,35 @@ impl World {
                 self.net.die(link);
                 // The forwarder may notice at once, and be back before the listener notices.
                 if self.chance.one_in(2)
-                    && let Some(session) = &mut self.forwarder.session
+                    && let Some(session) = &mut self.worker.forwarder.session
                     && session.link == link
                 {
                     session.sender.handle_closed();
                     self.forward()?;
-                    self.forwarder.retry_at = self.now;
+                    self.worker.forwarder.retry_at = self.now;
                 }
             }
         }
         if self.chance.one_in(2) {
-            self.forwarder.retry_at = self.now;
+            self.worker.forwarder.retry_at = self.now;
         }
         Ok(())
     }
 
-    fn source_fault(&mut self) {
-        let what = self.chance.below(9);
-        trace(|| format!("source fault {what}"));
-        match what {
-            0..4 => self.source.rotate(&mut self.truths),
-            4..6 => self.source.copytruncate(&mut self.truths),
-            6 => self.source.delete_oldest(&mut self.truths),
-            _ => self.snapshot = Some((self.source.clone(), self.forwarder.state.clone())),
-        }
-    }
-
-    fn stop_forwarder(&mut self) {
-        if let Some(session) = self.forwarder.session.take() {
-            if self.chance.one_in(2) {
-                self.net.cut(session.link, &mut self.chance);
-            } else {
-                self.net.die(session.link);
+    fn worker_fault(&mut self) {
+        let (truths, net, chance) = (&mut self.truths, &mut self.net, &mut self.chance);
+        match &mut self.twin {
+            Some(twin) if chance.one_in(8) => {
+                twin.stop(net, chance);
+                self.twin = None;
             }
-        }
-        self.forwarder_up = false;
-    }
-
-    fn forwarder_fault(&mut self) {
-        let masters = self.listeners.len();
-        if !self.forwarder_up {
-            self.forwarder.restart(masters, self.now);
-            self.forwarder_up = true;
-            return;
-        }
-        self.stop_forwarder();
-        let what = self.chance.below(8);
-        trace(|| format!("forwarder fault {what}"));
-        match what {
-            0 => self.source.lose_power(&mut self.truths, &mut self.chance),
-            // Copies from before name epochs of files that have other names since: nobody can tell.
-            1 => {
-                self.forwarder.state.clear();
-                (self.old_state, self.snapshot) = (None, None);
+            Some(twin) if chance.one_in(2) => twin.fault(truths, net, chance, self.now),
+            // Two histories of one epoch, told to different masters, are the same case as a restored worker's.
+            None if self.listeners.len() == 1 && chance.one_in(6) => {
+                self.twin = Some(self.worker.twin(truths, self.now));
+                self.had_twin = true;
             }
-            2 => self.old_state = Some(self.forwarder.state.clone()),
-            3 => {
-                if let Some(old) = self.old_state.take() {
-                    self.forwarder.state = old;
-                    self.snapshot = None;
-                }
-            }
-            // With several masters a restored worker may tell one of them another history of an epoch than it told
-            // the other: nobody compares these.
-            4 | 5 if masters == 1 => {
-                if let Some((source, state)) = self
-                    .snapshot
-                    .take()
-                    .filter(|(source, _)| source.has_long_files())
-                {
-                    self.source.restore(&source, &mut self.truths);
-                    self.forwarder.state = state;
-                    self.old_state = None;
-                }
-            }
-            _ => {}
-        }
-        if self.chance.one_in(3) {
-            self.source.rotate(&mut self.truths);
+            _ => self.worker.fault(truths, net, chance, self.now),
         }
     }
 
@@ -234,36 +192,50 @@ impl World {
         let at = self.chance.below(self.listeners.len());
         let listener = &mut self.listeners[at];
         if !listener.up {
+            if self.chance.one_in(4) {
+                listener.store.lose_index(&mut self.chance);
+            }
             return listener.start();
         }
-        let what = self.chance.below(6);
+        let stages = [
+            Stage::Written,
+            Stage::Synced,
+            Stage::Ledgered,
+            Stage::Witnessed,
+            Stage::Indexed,
+        ];
+        let what = self.chance.below(9);
         trace(|| format!("listener {at} fault {what}"));
         match what {
-            0 => listener.store.full = !listener.store.full,
-            1 => {
-                // Bytes may have reached the disk, the index did not.
-                listener.store.commit(Stage::Written, &mut self.chance);
-                listener.fail();
+            0 => {
+                met("disk full");
+                listener.store.full = !listener.store.full;
             }
+            1 => listener.fail(stages[self.chance.below(4)], &mut self.chance),
             2 => listener.crash(false, &mut self.chance, &mut self.net),
+            3 => listener.drain(self.now),
+            4 => {
+                met("seal");
+                listener.store.seal_rolled();
+            }
             _ => {
-                let until = [
-                    Stage::Written,
-                    Stage::Synced,
-                    Stage::Ledgered,
-                    Stage::Indexed,
-                ];
-                let until = until[self.chance.below(4)];
+                let until = stages[self.chance.below(8).saturating_sub(3)];
                 listener.store.commit(until, &mut self.chance);
-                listener.crash(true, &mut self.chance, &mut self.net);
+                let power = self.chance.one_in(2);
+                listener.crash(power, &mut self.chance, &mut self.net);
             }
         }
     }
 
     /// Nothing fails any more: everything has to arrive.
     fn calm(&mut self) -> Result<(), String> {
-        if !self.forwarder_up {
-            self.forwarder_fault();
+        if let Some(mut twin) = self.twin.take() {
+            twin.stop(&mut self.net, &mut self.chance);
+        }
+        self.worker.source.finish(&mut self.truths);
+        self.worker.source.repair();
+        if !self.worker.up {
+            self.worker.start(self.now);
         }
         for listener in &mut self.listeners {
             listener.store.full = false;
@@ -273,32 +245,37 @@ impl World {
         }
         self.net.heal(&mut self.chance);
         let mut complete = Err("nothing was looked at".to_owned());
-        trace(|| format!("calm: {:?}", self.source));
+        trace(|| format!("calm: {:?}", self.worker.source));
         for step in 0..CALM {
             self.now += Duration::from_millis(if step % 8 == 0 { 400 } else { 20 });
             self.forward().map_err(|e| format!("calm: {e}"))?;
             for at in 0..self.listeners.len() {
                 self.listen_at(at).map_err(|e| format!("calm: {e}"))?;
+                if !self.listeners[at].up {
+                    self.listeners[at].start();
+                }
             }
             self.commit();
             if step % 50 == 49 {
-                self.check(true).map_err(|e| format!("calm: {e}"))?;
-                complete = checks::complete(&self.source, &self.listeners);
+                self.check().map_err(|e| format!("calm: {e}"))?;
+                complete = checks::complete(&self.worker.source, &self.listeners);
                 if complete.is_ok() {
                     break;
                 }
             }
         }
         complete.map_err(|e| format!("does not become equal: {e}"))?;
+        if self.had_twin {
+            // What both hosts had before either named it comes from both.
+            return Ok(());
+        }
         self.listeners.iter().try_for_each(checks::no_line_twice)
     }
 
-    fn check(&self, whole: bool) -> Result<(), String> {
+    fn check(&self) -> Result<(), String> {
         for listener in &self.listeners {
             checks::nothing_promised_is_lost(listener)?;
-            if whole {
-                checks::holds_what_was_written(listener, &self.truths)?;
-            }
+            checks::holds_what_was_written(listener, &self.truths)?;
         }
         Ok(())
     }

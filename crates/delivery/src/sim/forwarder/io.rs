@@ -13,21 +13,34 @@ impl Forwarder {
         world: &mut World<'_>,
     ) -> Step {
         self.look(world);
+        if self.unnamed.is_some() {
+            return Step::Elsewhere;
+        }
         let here = self.state.iter().position(|known| known.epoch == epoch);
         let Some(here) = here else {
             return Step::Elsewhere;
         };
-        if self
-            .due(world.source)
-            .is_some_and(|due| due < here && !self.is_rolled(due, world.source))
-        {
+        let earlier =
+            |at: usize| self.is_due(at, world.source) && !self.is_rolled(at, world.source);
+        if (0..here).any(earlier) {
             return Step::Elsewhere;
         }
         let next = self.state.get(here + 1).map(|known| known.epoch);
-        let file = self.file(epoch, world.source);
-        let Some(file) = file.filter(|file| file.bytes.len() >= from) else {
-            return self.roll(epoch, next, from, RollCause::Gone, world.source);
+        let Some(file) = self.file(epoch, world.source) else {
+            let cause = if self.state[here].cut {
+                RollCause::Truncated
+            } else {
+                RollCause::Gone
+            };
+            return self.roll(epoch, next, from, cause, world.source);
         };
+        if file.broken {
+            return Step::Idle;
+        }
+        if file.bytes.len() < from {
+            met("file shorter than what was sent");
+            return Step::Elsewhere;
+        }
         let rest = &file.bytes[from..];
         let live = world
             .source
@@ -42,6 +55,7 @@ impl Forwarder {
         let cap = self.lag_caps && !in_line && world.chance.one_in(30);
         let (len, piece) = match (line, whole) {
             (Some(line), _) if cap => {
+                met("gap");
                 let (to, cause) = (at(from + line + 1), GapCause::LagCap);
                 return Step::Gap { to, cause };
             }
@@ -92,8 +106,8 @@ impl Forwarder {
     fn is_rolled(&self, at_index: usize, source: &Source) -> bool {
         let epoch = self.state[at_index].epoch;
         let end = self.rolled.iter().rfind(|(rolled, _)| *rolled == epoch);
-        let size = self.file(epoch, source).map_or(0, |file| file.bytes.len());
-        end.is_some_and(|(_, end)| at(size) <= *end)
+        let file = self.file(epoch, source);
+        end.is_some_and(|(_, end)| file.is_none_or(|file| at(file.bytes.len()) == *end))
     }
 
     fn roll(
@@ -107,6 +121,11 @@ impl Forwarder {
         let Some(next) = next else {
             return Step::Idle;
         };
+        met(match cause {
+            RollCause::Rotated => "roll: rotated",
+            RollCause::Truncated => "roll: truncated",
+            RollCause::Gone => "roll: gone",
+        });
         self.rolled.push((epoch, at(from)));
         let (from, size) = self.extent(next, source);
         let known = self.known(next);

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Parser, Subcommand};
-use swarm::torture::Torture;
+use swarm::torture::{Kind, Torture};
 
 #[derive(Parser)]
 #[command(
@@ -41,6 +41,9 @@ enum Command {
         /// Where to work, and leave everything.
         #[arg(long)]
         dir: Option<PathBuf>,
+        /// Leave a kind of fault out.
+        #[arg(long, value_enum)]
+        without: Vec<Kind>,
     },
 }
 
@@ -52,11 +55,13 @@ fn main() -> ExitCode {
             seed,
             lines,
             dir,
+            without,
         } => swarm::torture::run(&Torture {
             kills,
             seed: seed.unwrap_or_else(now),
             lines: lines.unwrap_or(kills * 5_000),
             dir,
+            without,
         }),
     };
     match result {

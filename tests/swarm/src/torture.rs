@@ -31,6 +31,7 @@ use crate::peers::free_port;
 use crate::programs::Programs;
 use disk::Disk;
 use docker::Log;
+pub use faults::Kind;
 use house::Program;
 use proxy::Proxy;
 use rotator::Rotator;
@@ -49,6 +50,8 @@ pub struct Torture {
     pub lines: u64,
     /// Where to work; else in a folder of its own, which is removed after success.
     pub dir: Option<PathBuf>,
+    /// What shall not go wrong, to find out what it takes.
+    pub without: Vec<Kind>,
 }
 
 /// Containers that write; beside them one program writes a log of its own.
@@ -64,6 +67,7 @@ const WINDOW: u64 = 16 << 20;
 struct Swarm {
     random: SmallRng,
     lines: u64,
+    without: Vec<Kind>,
     collector: Program,
     forwarder: Program,
     listener: Program,
@@ -222,6 +226,7 @@ impl Swarm {
         scribes.push(Scribe::program(voice, own.clone(), random.random()));
         Ok(Swarm {
             lines: torture.lines,
+            without: torture.without.clone(),
             collector: Program::new(programs, "collector", dir, &collector)?,
             forwarder: Program::new(programs, "forwarder", dir, &forwarder)?,
             listener: Program::new(programs, "listener", dir, &listener)?,
@@ -322,16 +327,22 @@ impl Swarm {
         let Ok(status) = self.collector.status() else {
             return Ok(false);
         };
-        let read: Option<u64> = status["containers"]
-            .as_array()
-            .map(|all| all.iter().filter_map(|c| c["books"]["read"].as_u64()).sum());
-        let said = self
-            .scribes
+        let containers = status["containers"].as_array().cloned().unwrap_or_default();
+        let written = containers
             .iter()
-            .filter(|s| s.voice.container)
-            .map(Scribe::written)
-            .sum();
-        Ok(read == Some(said))
+            .filter_map(|c| c["books"]["written"].as_u64());
+        Ok(written.sum::<u64>() == self.kept())
+    }
+
+    /// How many of the containers' lines belong into the `.log`.
+    fn kept(&self) -> u64 {
+        let containers = self.scribes.iter().filter(|s| s.voice.container);
+        let kept = |scribe: &Scribe| {
+            let voice = &scribe.voice;
+            let kept = (0..scribe.written()).filter(|n| voice.kept(&voice.line(*n)));
+            kept.count() as u64
+        };
+        containers.map(kept).sum()
     }
 
     /// Octets of a stream in the archive.

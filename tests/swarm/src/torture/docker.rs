@@ -49,13 +49,14 @@ impl Log {
         let text = std::str::from_utf8(line).context("a container's line is text")?;
         let stream = if stderr { "stderr" } else { "stdout" };
         let mut rest = text;
+        // All pieces of a line have one stamp.
+        let stamp = self.stamp();
         loop {
             // All long lines are ASCII, so a cut tears no character.
             let piece = &rest[..rest.len().min(PIECE)];
             rest = &rest[piece.len()..];
             let end = if rest.is_empty() { "\\n" } else { "" };
             let quoted = Value::from(piece).to_string();
-            let stamp = self.stamp();
             let quoted = &quoted[..quoted.len() - 1];
             writeln!(
                 self.batch,

@@ -11,6 +11,8 @@ use crate::wait::until;
 
 /// How long something that was killed may take to show that it was at work before.
 const PROGRESS: Duration = Duration::from_secs(4);
+/// How long a program may take to start.
+const YOUNG: Duration = Duration::from_secs(2);
 
 /// How often what happened.
 #[derive(Debug, Default)]
@@ -51,6 +53,29 @@ impl fmt::Display for Tally {
     }
 }
 
+/// What can go wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Kind {
+    /// kill -9 of one program or more.
+    Kill,
+    /// A connection ends at some octet.
+    Cut,
+    /// SIGSTOP for a while.
+    Pause,
+    /// The network holds everything back for a while.
+    Delay,
+    /// Octets of an old connection arrive after a new one has begun.
+    Stale,
+    /// One end is gone, and the other is not told.
+    HalfOpen,
+    /// Rotation by rename.
+    Rename,
+    /// Rotation by copy and truncate.
+    Truncate,
+    /// A full disk.
+    Full,
+}
+
 /// A program by its place in the swarm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Who {
@@ -67,18 +92,30 @@ impl Swarm {
         for program in self.programs() {
             program.check_alive()?;
         }
-        match self.random.random_range(0..100) {
-            0..64 => self.kill_some(kills - self.kills()),
-            64..72 => self.cut(),
-            72..77 => self.pause(),
-            77..80 => self.delay(),
-            80..84 => self.stale(),
-            84..86 => self.half_open(),
-            86..92 => self.rename(),
-            92..96 => self.truncate(),
-            96..98 if self.worker_disk.can_fill() => self.fill(Who::Collector),
-            98..100 if self.master_disk.can_fill() => self.fill(Who::Listener),
-            _ => self.cut(),
+        let kind = match self.random.random_range(0..100) {
+            0..64 => Kind::Kill,
+            64..72 => Kind::Cut,
+            72..77 => Kind::Pause,
+            77..80 => Kind::Delay,
+            80..84 => Kind::Stale,
+            84..86 => Kind::HalfOpen,
+            86..92 => Kind::Rename,
+            92..96 => Kind::Truncate,
+            _ => Kind::Full,
+        };
+        if self.without.contains(&kind) {
+            return Ok(());
+        }
+        match kind {
+            Kind::Kill => self.kill_some(kills - self.kills()),
+            Kind::Cut => self.cut(),
+            Kind::Pause => self.pause(),
+            Kind::Delay => self.delay(),
+            Kind::Stale => self.stale(),
+            Kind::HalfOpen => self.half_open(),
+            Kind::Rename => self.rename(),
+            Kind::Truncate => self.truncate(),
+            Kind::Full => self.fill(),
         }
     }
 
@@ -107,7 +144,8 @@ impl Swarm {
             40
         };
         self.nap(long);
-        if long > 1_000 && self.random.random_ratio(1, 3) {
+        let rotate = long > 1_000 && self.random.random_ratio(1, 3);
+        if rotate && !self.without.contains(&Kind::Rename) {
             self.rename_logs(2)?;
         }
         for &who in &whom {
@@ -285,7 +323,16 @@ impl Swarm {
     }
 
     /// A full disk, and room again; meanwhile the program may be killed, and be unable to start.
-    fn fill(&mut self, who: Who) -> anyhow::Result<()> {
+    fn fill(&mut self) -> anyhow::Result<()> {
+        let who = if self.random.random_bool(0.5) {
+            Who::Listener
+        } else {
+            Who::Collector
+        };
+        if !self.disk(who).can_fill() {
+            return Ok(());
+        }
+        let young = self.program(who).age() < YOUNG;
         self.disk(who).fill()?;
         self.tally.full += 1;
         self.nap(1_500);
@@ -297,8 +344,8 @@ impl Swarm {
             self.nap(1_000);
         }
         self.disk(who).drain()?;
-        if killed && self.program(who).check_alive().is_err() {
-            // What its unit would do. One that was there before must have waited.
+        // One that could not start is started again by its unit; one that was at work must have waited.
+        if (killed || young) && self.program(who).check_alive().is_err() {
             self.tally.ended += 1;
             self.program(who).restart()?;
         }

@@ -48,7 +48,11 @@ impl Swarm {
         }
         let mut verdict = Verdict::default();
         self.check_books(&mut verdict);
-        let gaps = self.gaps()?;
+        let gaps = self.gaps().unwrap_or_else(|error| {
+            verdict.foreign += 1;
+            verdict.problem(format!("{error:#}"));
+            0
+        });
         for program in [&mut self.collector, &mut self.forwarder, &mut self.listener] {
             program.stop()?;
         }

@@ -10,6 +10,18 @@ use crate::{Cause, EpochId, Print, RollCause};
 pub struct Checkpoint {
     /// The epochs: some that are over, the one that is read, some that wait.
     pub epochs: Vec<Known>,
+    /// Before any epoch was named: the file that was live at the first look of all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first: Option<First>,
+}
+
+/// The first file that was ever seen: what is older was there before our time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct First {
+    /// Where it was.
+    pub ident: Ident,
+    /// Hash of its first bytes, as far as they were seen.
+    pub head: Print,
 }
 
 impl Checkpoint {

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, First};
 use crate::entry::{Entry, Identity, Stage};
 use crate::epoch::{EpochId, Now};
 use crate::error::TailError;
@@ -105,6 +105,8 @@ pub struct Follower {
     pub(crate) strangers: Option<Vec<Stranger>>,
     /// Files were named: the epochs before them are looked for once more.
     pub(crate) unsettled: bool,
+    /// The live file of the first look of all, as long as nothing is named.
+    pub(crate) first: Option<First>,
     /// So much of the live file another program has forwarded, if it turns out to be nobody's epoch.
     pub(crate) import: Option<u64>,
 }
@@ -139,9 +141,8 @@ impl Follower {
     /// rotated before is not read). Touches nothing: files are looked for by the first [`Follower::next`].
     pub fn new(options: Options, checkpoint: Option<Checkpoint>) -> Self {
         let now = Now::system();
-        let chain = checkpoint
-            .unwrap_or_default()
-            .epochs
+        let Checkpoint { epochs, first } = checkpoint.unwrap_or_default();
+        let chain = epochs
             .into_iter()
             .filter(|known| known.head.sane() && known.tail.sane())
             .map(|known| Entry::known(known, now))
@@ -150,6 +151,7 @@ impl Follower {
             strangers: options.ask.then(Vec::new),
             import: None,
             unsettled: false,
+            first: first.filter(|first| first.head.sane()),
             options,
             chain,
             unconfirmed: VecDeque::new(),
@@ -291,6 +293,7 @@ impl Follower {
     pub fn checkpoint(&self) -> Checkpoint {
         Checkpoint {
             epochs: self.chain.iter().map(Entry::to_known).collect(),
+            first: self.first,
         }
     }
 

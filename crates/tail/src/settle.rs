@@ -63,7 +63,7 @@ impl Follower {
         if self.strangers.is_some() {
             // Without a checkpoint any of the files may have been ours.
             let all: Vec<usize> = (0..files.len()).collect();
-            self.meet(&mut files, &places, if first { &all } else { &newer }, live);
+            self.meet(&mut files, &places, if first { &all } else { &newer }, live)?;
             if self.strangers() > 0 {
                 self.listing = Some(listing);
                 self.changes += u64::from(attached);
@@ -364,7 +364,7 @@ fn born_as(file: &Option<Source>, entry: &Entry) -> bool {
 }
 
 /// Nothing was ever seen of it, and it waits for a file.
-fn nameless(entry: &Entry) -> bool {
+pub(crate) fn nameless(entry: &Entry) -> bool {
     entry.source.is_none()
         && entry.unproven()
         && entry.lost.is_none()

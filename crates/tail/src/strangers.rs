@@ -4,12 +4,14 @@
 //! With [`Options::ask`](crate::Options::ask) the files that the first look finds and no checkpoint explains are held
 //! open and wait, until [`Follower::name`] says what a receiver recognised.
 
+use crate::checkpoint::First;
 use crate::entry::Entry;
 use crate::epoch::{EpochId, Now};
 use crate::error::TailError;
 use crate::follower::Follower;
 use crate::offer;
 use crate::print::{PRINT, Print};
+use crate::settle::nameless;
 use crate::source::{Kind, Source};
 use crate::step::Cause;
 
@@ -98,8 +100,8 @@ impl Follower {
     /// Names the files that waited, in order; those without an answer are new. False: one of them is not what was
     /// asked about any more, and all wait again.
     ///
-    /// Without any checkpoint and any answer this is the first start: the live file alone is read. With answers, what is
-    /// older than the first file that was recognised was before our time.
+    /// Without a checkpoint, what is older than the first file that was recognised, and than the one that was live at
+    /// the first look of all, was before our time.
     ///
     /// # Errors
     /// Something can't be read now; nothing is named.
@@ -116,10 +118,17 @@ impl Follower {
                 return Ok(false);
             }
         }
-        let strangers = self.strangers.take().unwrap_or_default();
+        let mut strangers = self.strangers.take().unwrap_or_default();
         self.listing = None;
         let lost = self.chain.is_empty();
-        let first = answers.iter().position(|answer| *answer != Answer::New);
+        let proven = answers.iter().position(|answer| *answer != Answer::New);
+        let seen = match self.first {
+            Some(first) => strangers
+                .iter_mut()
+                .position(|stranger| is_first(&first, stranger)),
+            None => None,
+        };
+        let first = [proven, seen].into_iter().flatten().min();
         for (at, stranger) in strangers.into_iter().enumerate() {
             let answer = answers.get(at).copied().unwrap_or(Answer::New);
             let read = match first {
@@ -128,12 +137,12 @@ impl Follower {
                 None => stranger.live,
             };
             if read {
-                let import = self
-                    .import
-                    .filter(|_| stranger.live && first.is_none() && lost);
+                let begins = seen.map_or(stranger.live, |seen| seen == at);
+                let import = self.import.filter(|_| begins && proven.is_none() && lost);
                 self.introduce(stranger, answer, import, now)?;
             }
         }
+        self.first = None;
         self.import = None;
         self.changes += 1;
         self.unsettled = true;
@@ -162,22 +171,46 @@ impl Follower {
                 None => id = Some(epoch),
             }
         }
-        let id = id.unwrap_or_else(|| (self.ids)());
         let skip = match import {
             Some(offset) => self.imported(&source, offset)?,
             None => None,
         };
-        let mut entry = Entry::new(id, source, now).map_err(unreadable)?;
-        entry.skip = skip;
+        let behind = before.and_then(|before| self.place(before));
+        let at = match self.nameless_slot(&source, behind) {
+            Some(slot) => {
+                let entry = &mut self.chain[slot];
+                entry.cause = None;
+                entry.attach(source, now).map_err(unreadable)?;
+                slot
+            }
+            None => {
+                let new = (self.ids)();
+                let entry = Entry::new(new, source, now).map_err(unreadable)?;
+                let at = behind.unwrap_or(self.chain.len());
+                self.chain.insert(at, entry);
+                at
+            }
+        };
+        let entry = &mut self.chain[at];
+        (entry.id, entry.skip) = (id.unwrap_or(entry.id), skip);
         if let Answer::Branch { of, base } = answer {
             (entry.of, entry.base) = (of, base);
-        }
-        let behind = before.and_then(|before| self.place(before));
-        self.chain.insert(behind.unwrap_or(self.chain.len()), entry);
-        if let Answer::Branch { base, .. } = answer {
+            let id = entry.id;
             self.seek(id, base)?;
         }
         Ok(())
+    }
+
+    /// An epoch that was named before anything of its file was seen, and whose file this is: by its inode, or because
+    /// it is the next one that is new.
+    fn nameless_slot(&self, source: &Source, behind: Option<usize>) -> Option<usize> {
+        let born = |entry: &Entry| nameless(entry) && source.ident.same_birth(&entry.ident);
+        let waiting = || {
+            let named = self.chain.iter().rposition(|entry| !nameless(entry));
+            let next = named.map_or(0, |last| last + 1);
+            (behind.is_none() && next < self.chain.len()).then_some(next)
+        };
+        self.chain.iter().position(born).or_else(waiting)
     }
 
     /// What another program has forwarded of a file up to `offset`, and the rest of the line there.
@@ -204,7 +237,7 @@ impl Follower {
         places: &[Option<usize>],
         newer: &[usize],
         live: Option<usize>,
-    ) {
+    ) -> Result<(), TailError> {
         let known = self.strangers.get_or_insert_default();
         for stranger in &mut *known {
             stranger.live = false;
@@ -235,9 +268,54 @@ impl Follower {
                 head: None,
             });
         }
+        self.note_first()
+    }
+
+    /// Remembers which file was live at the first look of all, and more of it as long as it is short.
+    fn note_first(&mut self) -> Result<(), TailError> {
+        if !self.chain.is_empty() {
+            return Ok(());
+        }
+        let first = self.first;
+        let mut strangers = self.strangers.iter_mut().flatten();
+        let found = match first {
+            Some(first) if first.head.len as usize >= PRINT => None,
+            Some(first) => strangers.find(|s| s.source.ident.same_birth(&first.ident)),
+            None => strangers.find(|stranger| stranger.live),
+        };
+        let Some(stranger) = found else {
+            return Ok(());
+        };
+        let source = &mut stranger.source;
+        let head = source
+            .piece(0, PRINT)
+            .map_err(TailError::unreadable(&source.path))?;
+        let grown = first.is_none_or(|first| head.len() > first.head.len as usize);
+        // Only what goes on as it began is the same file.
+        let same = match &first {
+            Some(first) => source
+                .holds(&first.head)
+                .map_err(TailError::unreadable(&source.path))?,
+            None => true,
+        };
+        if grown && same {
+            self.first = Some(First {
+                ident: source.ident,
+                head: Print::new(head.len() as u64, &head),
+            });
+            self.changes += 1;
+        }
+        Ok(())
     }
 
     fn stranger(&mut self, at: usize) -> Option<&mut Stranger> {
         self.strangers.as_mut()?.get_mut(at)
     }
+}
+
+/// Whether this is the file that was live at the first look of all.
+fn is_first(first: &First, stranger: &mut Stranger) -> bool {
+    let source = &mut stranger.source;
+    let long = first.head.len as usize >= PRINT;
+    (long || source.ident.same_birth(&first.ident)) && source.holds(&first.head).unwrap_or(false)
 }

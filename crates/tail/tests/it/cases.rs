@@ -590,3 +590,65 @@ fn a_file_that_changes_while_it_is_asked_about_is_asked_about_again() {
     assert!(follower.seek(is, 4).unwrap());
     assert_eq!(case.all(&mut follower).0, b"two\n");
 }
+
+/// The master can't be reached for long: the files are rotated, and we are started again, before anything is named.
+#[test]
+fn what_was_live_at_the_first_look_is_not_before_our_time() {
+    let mut case = Case::new();
+    case.append("a.log.1", b"before our time\n");
+    case.append("a.log", b"one\n");
+    let mut options = Options::new(case.log());
+    options.ask = true;
+    let mut follower = Follower::new(options.clone(), None);
+    follower.observe(case.now).unwrap();
+    let mut stored = Some(follower.checkpoint());
+    for restart in [false, true] {
+        case.append("a.log", b"more\n");
+        case.rename("a.log.1", if restart { "a.log.2" } else { "a.log.3" });
+        case.rename("a.log", "a.log.1");
+        case.append("a.log", b"next\n");
+        case.now = case.now.later(Duration::from_secs(1));
+        if restart {
+            follower = Follower::new(options.clone(), stored.take());
+        }
+        follower.observe(case.now).unwrap();
+        stored = Some(follower.checkpoint());
+    }
+    assert!(follower.name(&[], case.now).unwrap());
+    let (bytes, _) = case.all(&mut follower);
+    assert_eq!(
+        String::from_utf8_lossy(&bytes),
+        "one\nmore\nnext\nmore\nnext\n"
+    );
+}
+
+/// An epoch of an empty file was named; meanwhile it was written to, and rotated.
+#[test]
+fn a_file_that_was_empty_when_it_was_named_keeps_its_name() {
+    let mut case = Case::new();
+    case.append("a.log", b"one\n");
+    let mut follower = case.follow();
+    case.all(&mut follower);
+    case.rename("a.log", "a.log.1");
+    case.append("a.log", b"");
+    case.all(&mut follower);
+    let stored = follower.checkpoint();
+    let named = stored.epochs[1].epoch;
+    drop(follower);
+    case.append("a.log", b"two\n");
+    case.rename("a.log.1", "a.log.2");
+    case.rename("a.log", "a.log.1");
+    case.append("a.log", b"three\n");
+    let mut options = Options::new(case.log());
+    options.ask = true;
+    let mut follower = Follower::new(options, Some(stored));
+    follower.observe(case.now).unwrap();
+    assert_eq!(follower.strangers(), 2);
+    assert!(follower.name(&[], case.now).unwrap());
+    let (bytes, steps) = case.all(&mut follower);
+    assert_eq!(bytes, b"two\nthree\n");
+    assert!(
+        matches!(steps[1], Step::Lines(span) if span.epoch == named),
+        "{steps:?}"
+    );
+}

@@ -3,6 +3,7 @@
 
 mod acknowledged;
 mod admin;
+mod audit;
 mod commands;
 mod crash;
 mod epochs;

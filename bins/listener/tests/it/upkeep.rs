@@ -8,7 +8,7 @@ use archive::{Archive, EpochId, Form, Options, Origin, StreamKey};
 use crate::support::{Master, count, lines, until};
 
 /// An archive with so many lines of a worker in an epoch that is over, and in one that goes on.
-async fn fill(master: &Master, each: usize) -> Vec<u8> {
+pub(crate) async fn fill(master: &Master, each: usize) -> Vec<u8> {
     let options = Options {
         segment_max_bytes: 200_000,
         ..Options::default()
@@ -40,7 +40,7 @@ async fn fill(master: &Master, each: usize) -> Vec<u8> {
 }
 
 /// The segments of the worker, by epoch.
-fn segments(master: &Master, epoch: u8) -> Vec<PathBuf> {
+pub(crate) fn segments(master: &Master, epoch: u8) -> Vec<PathBuf> {
     let dir = master
         .data()
         .join("archive/web-1/decky")

@@ -19,7 +19,7 @@ impl Texts {
     /// Appends lines to a stream's epoch, which is opened if it is not the stream's yet.
     async fn write(&mut self, data: &Path, worker: &str, stream: &str, epoch: u8, lines: usize) {
         let key = StreamKey::new(worker, stream).unwrap();
-        let id = EpochId::parse(&format!("{epoch:02x}").repeat(16)).unwrap();
+        let id = EpochId::from_bytes([epoch; 16]);
         let known = self.0.iter().position(|(k, e, _)| (k, *e) == (&key, id));
         let at = known.unwrap_or_else(|| {
             self.0.push((key.clone(), id, Vec::new()));
@@ -51,6 +51,21 @@ impl Texts {
             }
             archive.commit().await.unwrap();
         }
+        archive.close().await.unwrap();
+    }
+
+    /// Says that nothing follows in a stream's epoch.
+    async fn seal(&self, data: &Path, worker: &str, stream: &str, epoch: u8) {
+        let key = StreamKey::new(worker, stream).unwrap();
+        let [id, next] = [epoch, epoch + 1].map(|n| EpochId::from_bytes([n; 16]));
+        let mut archive = Archive::open(data, Options::default()).await.unwrap();
+        let handle = archive
+            .open_epoch(&key, id, Form::Log, 0, Origin::default())
+            .await
+            .unwrap();
+        archive.roll(handle, next, "gone", None).unwrap();
+        archive.seal(handle).unwrap();
+        archive.commit().await.unwrap();
         archive.close().await.unwrap();
     }
 
@@ -127,6 +142,7 @@ async fn a_killed_listener_catches_up_with_the_archive_and_merges_each_line_once
             texts.write(&data, worker, stream, epoch, 1500).await;
             if round % 2 == 0 && round > 0 {
                 texts.write(&data, worker, stream, epoch - 1, 300).await;
+                texts.seal(&data, worker, stream, epoch - 1).await;
             }
         }
         let all = texts.lines();
@@ -142,6 +158,22 @@ async fn a_killed_listener_catches_up_with_the_archive_and_merges_each_line_once
     master.merged(texts.lines()).await;
     master.stop();
     texts.check(&master);
+    // Of the epochs that are sealed nothing is kept.
+    let places = offsets::Store::open(data.join("merged/places.sqlite"))
+        .await
+        .unwrap();
+    let mut kept: Vec<_> = places
+        .list("merged/")
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|(key, _)| key)
+        .collect();
+    kept.sort();
+    let open = EpochId::from_bytes([12; 16]);
+    let expected =
+        ["db/decky", "web-1/audit", "web-1/decky"].map(|stream| format!("merged/{stream}/{open}"));
+    assert_eq!(kept, expected);
 }
 
 #[tokio::test]

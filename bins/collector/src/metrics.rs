@@ -64,8 +64,7 @@ struct DropLabel {
 
 impl Metrics {
     /// Registers everything.
-    pub fn new(registry: &mut Registry) -> Metrics {
-        let r = registry;
+    pub fn new(r: &mut Registry) -> Metrics {
         Metrics {
             docker_connected: r.metric("docker_connected", "1 while the Docker daemon answers"),
             containers: r.metric("containers", "Containers that are collected"),

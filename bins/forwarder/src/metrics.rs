@@ -7,12 +7,13 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
+use service::status::Register as _;
 
 type Count = Family<StreamLabel, Counter>;
 type Level = Family<StreamLabel, Gauge>;
 
 /// Handles to the metrics; clones share their values.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Metrics {
     connected: Level,
     sent: Count,
@@ -108,92 +109,61 @@ pub(crate) struct StreamMetrics {
 
 impl Metrics {
     /// Registers everything.
-    pub(crate) fn new(registry: &mut Registry) -> Self {
-        let metrics = Self::default();
-        let m = metrics.clone();
-        registry.register("connected", "1 while connected to a master", m.connected);
-        registry.register_with_unit("sent", "Octets of the source sent", Unit::Bytes, m.sent);
-        registry.register("frames", "Frames sent", m.frames);
-        registry.register(
-            "blank_lines",
-            "Empty lines: told of with acknowledgements, left out in plain delivery",
-            m.blanks,
-        );
-        registry.register(
-            "parts",
-            "Pieces of lines over the frame limit sent",
-            m.parts,
-        );
-        registry.register_with_unit(
-            "offset",
-            "Sent up to here in the current epoch",
-            Unit::Bytes,
-            m.offset,
-        );
-        registry.register_with_unit(
-            "delivered",
-            "Delivered up to here in the current epoch",
-            Unit::Bytes,
-            m.confirmed,
-        );
-        registry.register_with_unit(
-            "size",
-            "Length of the current epoch's file",
-            Unit::Bytes,
-            m.size,
-        );
-        registry.register_with_unit(
-            "lag",
-            "Octets written and not delivered",
-            Unit::Bytes,
-            m.lag,
-        );
-        registry.register(
-            "epochs_waiting",
-            "Rotated files that wait for their turn",
-            m.waiting,
-        );
-        registry.register_with_unit(
-            "oldest_unsent",
-            "Age of the oldest octet not delivered, at most",
-            Unit::Seconds,
-            m.age,
-        );
-        registry.register("sessions", "Connections made", m.reconnects);
-        registry.register(
-            "failures",
-            "Connections that failed or were lost",
-            m.failures,
-        );
-        registry.register("commits", "Checkpoints stored", m.commits);
-        registry.register("rolls", "Rotations seen", m.rolls);
-        registry.register("read_errors", "Failed reads of the source", m.read_errors);
-        registry.register("acks", "Acknowledgements heard", m.acks);
-        registry.register_with_unit(
-            "unacknowledged",
-            "Octets sent on this connection and not acknowledged",
-            Unit::Bytes,
-            m.unacknowledged,
-        );
-        registry.register(
-            "branches",
-            "Epochs begun because the file was not what a master holds",
-            m.branches,
-        );
-        registry.register(
-            "asked_files",
-            "Files that no stored state explained and masters were asked about",
-            m.asked,
-        );
-        registry.register(
-            "source_syncs",
-            "Times the source was made durable before it was sent",
-            m.syncs,
-        );
-        registry.register("refusals", "Refusals of masters, by code", m.refusals);
-        registry.register("gaps", "Gaps recorded in the ledger", m.gaps);
-        registry.register_with_unit("gap", "Octets known missing", Unit::Bytes, m.gap_bytes);
-        metrics
+    pub(crate) fn new(r: &mut Registry) -> Self {
+        Self {
+            connected: r.metric("connected", "1 while connected to a master"),
+            sent: r.metric_in("sent", Unit::Bytes, "Octets of the source sent"),
+            frames: r.metric("frames", "Frames sent"),
+            blanks: r.metric(
+                "blank_lines",
+                "Empty lines: told of with acknowledgements, left out in plain delivery",
+            ),
+            parts: r.metric("parts", "Pieces of lines over the frame limit sent"),
+            offset: r.metric_in(
+                "offset",
+                Unit::Bytes,
+                "Sent up to here in the current epoch",
+            ),
+            confirmed: r.metric_in(
+                "delivered",
+                Unit::Bytes,
+                "Delivered up to here in the current epoch",
+            ),
+            size: r.metric_in("size", Unit::Bytes, "Length of the current epoch's file"),
+            lag: r.metric_in("lag", Unit::Bytes, "Octets written and not delivered"),
+            waiting: r.metric("epochs_waiting", "Rotated files that wait for their turn"),
+            age: r.metric_in(
+                "oldest_unsent",
+                Unit::Seconds,
+                "Age of the oldest octet not delivered, at most",
+            ),
+            reconnects: r.metric("sessions", "Connections made"),
+            failures: r.metric("failures", "Connections that failed or were lost"),
+            commits: r.metric("commits", "Checkpoints stored"),
+            rolls: r.metric("rolls", "Rotations seen"),
+            read_errors: r.metric("read_errors", "Failed reads of the source"),
+            acks: r.metric("acks", "Acknowledgements heard"),
+            unacknowledged: r.metric_in(
+                "unacknowledged",
+                Unit::Bytes,
+                "Octets sent on this connection and not acknowledged",
+            ),
+            branches: r.metric(
+                "branches",
+                "Epochs begun because the file was not what a master holds",
+            ),
+            asked: r.metric(
+                "asked_files",
+                "Files that no stored state explained and masters were asked about",
+            ),
+            syncs: r.metric(
+                "source_syncs",
+                "Times the source was made durable before it was sent",
+            ),
+            refusals: r.metric("refusals", "Refusals of masters, by code"),
+            gaps: r.metric("gaps", "Gaps recorded in the ledger"),
+            gap_bytes: r.metric_in("gap", Unit::Bytes, "Octets known missing"),
+        }
     }
 
     /// Those of the stream `name`.

@@ -7,6 +7,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
+use service::status::Register as _;
 
 type By = Family<[(&'static str, &'static str); 1], Counter>;
 
@@ -74,161 +75,73 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    pub(crate) fn register(registry: &mut Registry) -> Metrics {
-        let metrics = Metrics {
-            connections: Gauge::default(),
-            workers: Gauge::default(),
-            accepted: Counter::default(),
-            refused: By::default(),
-            closed: By::default(),
-            frames: Counter::default(),
-            bytes: Counter::default(),
-            invalid_frames: Counter::default(),
-            refusals: By::default(),
-            unknown_controls: Counter::default(),
-            acks: Counter::default(),
-            takeovers: Counter::default(),
-            conflicts: Counter::default(),
-            epochs_opened: Counter::default(),
-            gaps: By::default(),
-            gap_bytes: By::default(),
-            backlog_bytes: Family::default(),
-            oldest_seconds: Family::default(),
-            clock_difference_seconds: Family::default(),
-            framing_errors: By::default(),
-            commits: Counter::default(),
-            committed_bytes: Counter::default(),
-            commit_seconds: Histogram::new(exponential_buckets(0.0005, 2.0, 14)),
-            commit_failures: By::default(),
-            queued_bytes: Gauge::default(),
-            recovered_bytes: By::default(),
-            merged_lag_bytes: Gauge::default(),
-            merged_lines: By::default(),
-            merged_failures: Counter::default(),
-            expiry: Gauge::default(),
-        };
-        let m = metrics.clone();
-        registry.register(
-            "connections",
-            "Open connections, handshakes included",
-            m.connections,
-        );
-        registry.register("workers", "Workers with at least one connection", m.workers);
-        registry.register("accepted", "Handshakes that ended well", m.accepted);
-        registry.register("refused", "Connections turned away", m.refused);
-        registry.register("closed", "Served connections that ended", m.closed);
-        registry.register("frames", "Messages taken from connections", m.frames);
-        registry.register("bytes", "Octets of those frames, headers included", m.bytes);
-        registry.register(
-            "invalid_frames",
-            "Frames archived although they are no syslog message",
-            m.invalid_frames,
-        );
-        registry.register(
-            "framing_errors",
-            "Streams that broke the framing or ended inside a frame",
-            m.framing_errors,
-        );
-        metrics.register_delivery(registry);
-        registry.register("commits", "Commit windows that stand", m.commits);
-        registry.register("committed_bytes", "Bytes made durable", m.committed_bytes);
-        registry.register(
-            "commit_seconds",
-            "Time of sync, ledger and index of a window",
-            m.commit_seconds,
-        );
-        registry.register(
-            "commit_failures",
-            "Windows that were voided or wait for room",
-            m.commit_failures,
-        );
-        registry.register(
-            "queued_bytes",
-            "Bytes read from connections, not yet in a segment",
-            m.queued_bytes,
-        );
-        registry.register(
-            "recovered_bytes",
-            "Bytes beyond the index at start, by what became of them",
-            m.recovered_bytes,
-        );
-        registry.register(
-            "merged_lag_bytes",
-            "Committed bytes that are not in the merged outputs yet",
-            m.merged_lag_bytes,
-        );
-        registry.register(
-            "merged_lines",
-            "Lines written to the merged outputs",
-            m.merged_lines,
-        );
-        registry.register(
-            "merged_failures",
-            "Writes of the merged outputs that have to wait",
-            m.merged_failures,
-        );
-        registry.register(
-            "certificate_expiry_timestamp_seconds",
-            "When the first of CA, master certificate and CRL expires",
-            m.expiry,
-        );
-        metrics
-    }
-
-    /// What only acknowledged connections have.
-    fn register_delivery(&self, registry: &mut Registry) {
-        let m = self.clone();
-        registry.register(
-            "refusals",
-            "Acknowledged connections that were told no",
-            m.refusals,
-        );
-        registry.register(
-            "unknown_controls",
-            "Control messages that were ignored",
-            m.unknown_controls,
-        );
-        registry.register(
-            "acks",
-            "Acknowledgements, one a window and connection",
-            m.acks,
-        );
-        registry.register(
-            "takeovers",
-            "Streams that a newer connection took over",
-            m.takeovers,
-        );
-        registry.register(
-            "conflicts",
-            "Takeovers of a stream beyond five a minute",
-            m.conflicts,
-        );
-        registry.register(
-            "epochs_opened",
-            "Epochs new to the archive",
-            m.epochs_opened,
-        );
-        registry.register("gaps", "Stretches of bytes that will never come", m.gaps);
-        registry.register(
-            "gap_bytes",
-            "Bytes that will never come, as far as known",
-            m.gap_bytes,
-        );
-        registry.register(
-            "backlog_bytes",
-            "Bytes that waited in the worker at its last beat",
-            m.backlog_bytes,
-        );
-        registry.register(
-            "oldest_seconds",
-            "Age of the oldest of them",
-            m.oldest_seconds,
-        );
-        registry.register(
-            "clock_difference_seconds",
-            "The worker's clock before ours at its last beat",
-            m.clock_difference_seconds,
-        );
+    pub(crate) fn register(r: &mut Registry) -> Metrics {
+        Metrics {
+            connections: r.metric("connections", "Open connections, handshakes included"),
+            workers: r.metric("workers", "Workers with at least one connection"),
+            accepted: r.metric("accepted", "Handshakes that ended well"),
+            refused: r.metric("refused", "Connections turned away"),
+            closed: r.metric("closed", "Served connections that ended"),
+            frames: r.metric("frames", "Messages taken from connections"),
+            bytes: r.metric("bytes", "Octets of those frames, headers included"),
+            invalid_frames: r.metric(
+                "invalid_frames",
+                "Frames archived although they are no syslog message",
+            ),
+            refusals: r.metric("refusals", "Acknowledged connections that were told no"),
+            unknown_controls: r.metric("unknown_controls", "Control messages that were ignored"),
+            acks: r.metric("acks", "Acknowledgements, one a window and connection"),
+            takeovers: r.metric("takeovers", "Streams that a newer connection took over"),
+            conflicts: r.metric("conflicts", "Takeovers of a stream beyond five a minute"),
+            epochs_opened: r.metric("epochs_opened", "Epochs new to the archive"),
+            gaps: r.metric("gaps", "Stretches of bytes that will never come"),
+            gap_bytes: r.metric("gap_bytes", "Bytes that will never come, as far as known"),
+            backlog_bytes: r.metric(
+                "backlog_bytes",
+                "Bytes that waited in the worker at its last beat",
+            ),
+            oldest_seconds: r.metric("oldest_seconds", "Age of the oldest of them"),
+            clock_difference_seconds: r.metric(
+                "clock_difference_seconds",
+                "The worker's clock before ours at its last beat",
+            ),
+            framing_errors: r.metric(
+                "framing_errors",
+                "Streams that broke the framing or ended inside a frame",
+            ),
+            commits: r.metric("commits", "Commit windows that stand"),
+            committed_bytes: r.metric("committed_bytes", "Bytes made durable"),
+            commit_seconds: r.seconds(
+                "commit",
+                "Time of sync, ledger and index of a window",
+                exponential_buckets(0.0005, 2.0, 14),
+            ),
+            commit_failures: r.metric(
+                "commit_failures",
+                "Windows that were voided or wait for room",
+            ),
+            queued_bytes: r.metric(
+                "queued_bytes",
+                "Bytes read from connections, not yet in a segment",
+            ),
+            recovered_bytes: r.metric(
+                "recovered_bytes",
+                "Bytes beyond the index at start, by what became of them",
+            ),
+            merged_lag_bytes: r.metric(
+                "merged_lag_bytes",
+                "Committed bytes that are not in the merged outputs yet",
+            ),
+            merged_lines: r.metric("merged_lines", "Lines written to the merged outputs"),
+            merged_failures: r.metric(
+                "merged_failures",
+                "Writes of the merged outputs that have to wait",
+            ),
+            expiry: r.metric(
+                "certificate_expiry_timestamp_seconds",
+                "When the first of CA, master certificate and CRL expires",
+            ),
+        }
     }
 }
 

@@ -296,7 +296,10 @@ impl Keeper {
             }
         }
         let steps = entries.into_iter().filter_map(|entry| match entry.what {
-            What::Bytes { bytes, .. } => Some((entry.handle?, Step::Bytes(bytes))),
+            What::Bytes { bytes, len, .. } if bytes.len() as u64 == len => {
+                Some((entry.handle?, Step::Bytes(bytes)))
+            }
+            What::Bytes { len, .. } => Some((entry.handle?, Step::Archived(len))),
             What::Gap { to, .. } => Some((entry.handle?, Step::Gap(to.get()))),
             _ => None,
         });

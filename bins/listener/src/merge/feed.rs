@@ -72,7 +72,9 @@ pub(crate) struct Source {
 pub(crate) enum Step {
     /// Appended bytes, as they are in the archive.
     Bytes(Bytes),
-    /// Went on to this offset: over a gap, or with bytes that only the archive has now.
+    /// Appended so many bytes, which only the archive has now.
+    Archived(u64),
+    /// Recorded a gap, up to this offset.
     Gap(u64),
 }
 
@@ -164,12 +166,17 @@ impl Feed {
             .iter()
             .map(|report| (report.handle, (state.told(report), report.from)))
             .collect();
+        let mut pieces = Vec::new();
         for (handle, step) in steps {
             let Some((source, from)) = places.get_mut(&handle) else {
                 continue;
             };
             let bytes = match step {
                 Step::Bytes(bytes) => bytes,
+                Step::Archived(len) => {
+                    *from += len;
+                    continue;
+                }
                 Step::Gap(to) => {
                     *from = to;
                     continue;
@@ -182,6 +189,19 @@ impl Feed {
                 at,
             };
             *from = piece.to();
+            pieces.push((handle, piece));
+        }
+        // Steps that do not add up have no places: what they say is in the archive.
+        for report in reports {
+            if let Some((source, to)) = places.get(&report.handle)
+                && *to != report.to
+                && *to != report.from
+            {
+                tracing::error!(stream = %source.key, offset = to, to = report.to, "steps of a window do not add up");
+                pieces.retain(|(handle, _)| *handle != report.handle);
+            }
+        }
+        for (_, piece) in pieces {
             if state.bytes + piece.bytes.len() <= MAX_QUEUE {
                 state.bytes += piece.bytes.len();
                 state.queue.push_back(piece);

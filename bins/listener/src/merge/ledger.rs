@@ -17,6 +17,8 @@ pub(super) enum Fact {
     Opened { epoch: EpochId, base: u64 },
     /// The epoch's file was renamed or truncated, and its successor is being read; it may go on all the same.
     Rolled { epoch: EpochId, end: u64 },
+    /// The epoch goes on at `end`: what was told of it from there on is void.
+    Recovered { epoch: EpochId, end: u64 },
     /// Bytes that will never come, up to `end`.
     Gap { epoch: EpochId, end: u64 },
 }
@@ -134,6 +136,10 @@ fn fact(line: &[u8]) -> Option<Fact> {
             base: line.base.unwrap_or(0),
         }),
         "rolled" => Some(Fact::Rolled {
+            epoch,
+            end: line.base?,
+        }),
+        "recovery" => Some(Fact::Recovered {
             epoch,
             end: line.base?,
         }),

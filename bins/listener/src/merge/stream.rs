@@ -234,6 +234,7 @@ impl Stream {
     fn fact(&mut self, position: u64, fact: Fact) {
         let (Fact::Opened { epoch: id, .. }
         | Fact::Rolled { epoch: id, .. }
+        | Fact::Recovered { epoch: id, .. }
         | Fact::Gap { epoch: id, .. }) = fact;
         let at = self.position(id);
         match (fact, at) {
@@ -257,6 +258,11 @@ impl Stream {
             }
             (Fact::Rolled { end, .. }, Some(at)) => {
                 self.epochs[at].set(|place| place.rolled = Some(end));
+            }
+            (Fact::Recovered { end, .. }, Some(at)) => {
+                let epoch = &mut self.epochs[at];
+                epoch.set(|place| place.rolled = place.rolled.filter(|at| *at <= end));
+                epoch.gap = epoch.gap.min(end);
             }
             (Fact::Gap { end, .. }, Some(at)) => self.epochs[at].gap = end,
             // Merged before, and dropped.

@@ -64,27 +64,39 @@ async fn whatever_is_not_known_to_be_merged_is_needed() {
 }
 
 #[tokio::test]
-async fn a_full_queue_leaves_out_the_newest() {
+async fn a_full_queue_leaves_out_the_newest_and_a_piece_has_its_own_place() {
     let data = tempfile::tempdir().unwrap();
     archive::init(data.path()).unwrap();
     let mut archive = Archive::open(data.path(), Options::default())
         .await
         .unwrap();
     let key = StreamKey::new("web", "decky").unwrap();
-    let report = reports(&mut archive, &key, &[1]).await;
+    let mut report = reports(&mut archive, &key, &[1]).await;
     let (feed, inbox) = Feed::new();
     let half = Bytes::from(vec![b'x'; MAX_QUEUE / 2]);
+    let bytes = |bytes: &'static [u8]| Step::Bytes(Bytes::from_static(bytes));
     let steps = [
         Step::Bytes(half.clone()),
         Step::Gap(MAX_QUEUE as u64),
+        Step::Archived(10),
         Step::Bytes(half.clone()),
         Step::Bytes(half),
-        Step::Bytes(Bytes::from_static(b"y")),
+        bytes(b"y"),
     ];
     let handle = report[0].handle;
-    feed.committed(&report, steps.into_iter().map(|step| (handle, step)));
-    let pieces = std::iter::from_fn(|| inbox.take().piece);
-    let places: Vec<_> = pieces.map(|piece| (piece.from, piece.to())).collect();
     let (half, all) = (MAX_QUEUE as u64 / 2, MAX_QUEUE as u64);
-    assert_eq!(places, [(0, half), (all, all + half)]);
+    report[0].to = all + 10 + all + 1;
+    feed.committed(&report, steps.into_iter().map(|step| (handle, step)));
+    assert_eq!(places(&inbox), [(0, half), (all + 10, all + 10 + half)]);
+    // What does not add up to the window is left out whole.
+    (report[0].from, report[0].to) = (report[0].to, report[0].to + 9);
+    let steps = [bytes(b"four"), bytes(b"")];
+    feed.committed(&report, steps.into_iter().map(|step| (handle, step)));
+    assert_eq!(places(&inbox), []);
+}
+
+/// Where the queued pieces begin and end.
+fn places(inbox: &Inbox) -> Vec<(u64, u64)> {
+    let pieces = std::iter::from_fn(|| inbox.take().piece);
+    pieces.map(|piece| (piece.from, piece.to())).collect()
 }

@@ -164,6 +164,22 @@ fn a_line_goes_on_after_a_roll_that_was_not_at_its_end() {
 }
 
 #[test]
+fn a_roll_that_a_recovery_took_back_ends_no_line() {
+    let mut stream = Stream::new(key(), Stored::default());
+    let epoch = id(1);
+    let facts = [
+        opened(1),
+        Fact::Rolled { epoch, end: 10 },
+        Fact::Recovered { epoch, end: 8 },
+    ];
+    take(&mut stream, true, &facts);
+    stream.told(&news(1, 0, 10, 1));
+    take(&mut stream, true, &[]);
+    stream.epoch(0).seen = 10;
+    assert_eq!(stream.next(), Next::Nothing);
+}
+
+#[test]
 fn a_sealed_epoch_is_forgotten_when_it_is_merged() {
     let mut stream = Stream::new(key(), Stored::default());
     let mut kept = HashMap::new();

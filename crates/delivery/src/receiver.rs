@@ -216,6 +216,7 @@ impl Receiver {
                     self.begin(Box::new(hello));
                 }
             }
+            (State::Listed, Control::Prove { epoch, end, len }) => self.asked(epoch, end, len),
             (_, Control::Beat(beat)) => self.actions.push_back(Action::Beat(beat)),
             (_, Control::Renew { csr }) => self.actions.push_back(Action::Renew { csr }),
             (State::Open, control) => self.moved(control),

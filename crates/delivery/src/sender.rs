@@ -8,13 +8,15 @@ use crate::control::{Ack, Decoded, Held, Hello, Refuse, Resume, Roll};
 use crate::{ArchiveId, Control, EpochId, Hash, Offset, Print};
 
 mod action;
+mod adoption;
 mod answers;
 mod identity;
 mod search;
 
 pub use action::{Action, Adopted, Misuse, Outcome, SenderLimits, Source, Step, Why};
 
-use identity::{Adoption, Comparison};
+use adoption::Adoption;
+use identity::Comparison;
 
 /// The forwarder's end of one connection, a *session*: facts in by `handle_*`, actions out by [`Sender::poll_action`],
 /// which the driver drains before the next fact.
@@ -34,6 +36,8 @@ pub struct Sender {
     max_line: u32,
     /// Nothing may be appended to the epoch that is sent.
     sealed: bool,
+    /// Its tail could not be compared: nothing may be read of it, should it be there again.
+    unproved: bool,
     /// The epoch that is sent.
     epoch: Option<EpochId>,
     /// Everything of it below is sent.
@@ -106,6 +110,7 @@ impl Sender {
             archive: None,
             max_line: 0,
             sealed: false,
+            unproved: false,
             epoch: None,
             sent: Offset::ZERO,
             acked: Offset::ZERO,
@@ -191,7 +196,7 @@ impl Sender {
         };
         match control {
             Control::Resume(resume) => self.resumed(resume, now),
-            Control::Epochs(held) => self.listed(held),
+            Control::Epochs(held) => self.listed(held, now),
             Control::Ack(ack) => self.acknowledged(ack, now),
             Control::Proof { blake3 } => self.proved(blake3, now),
             Control::Refuse(refuse) => self.refused(refuse),
@@ -252,6 +257,10 @@ impl Sender {
         {
             let (of, base) = (Some(epoch), self.sent);
             self.end(Why::Branch { of, base });
+            return Ok(());
+        }
+        if self.unproved && matches!(step, Step::Lines { .. } | Step::Piece { .. }) {
+            self.end(Why::Elsewhere);
             return Ok(());
         }
         match step {

@@ -40,13 +40,17 @@ impl Receiver {
             }
             Control::Roll(roll) => self.rolled(epoch, roll),
             Control::Prove { epoch, end, len } => {
-                if self.is_asked() {
-                    self.actions.push_back(Action::Prove { epoch, end, len });
-                }
+                self.asked(epoch, end, len);
             }
             _ => self.close(Closing::Violation(
                 "a control message in the wrong direction",
             )),
+        }
+    }
+
+    pub(super) fn asked(&mut self, epoch: EpochId, end: Offset, len: u32) {
+        if self.is_asked() {
+            self.actions.push_back(Action::Prove { epoch, end, len });
         }
     }
 

@@ -203,7 +203,8 @@ pub enum Why {
     Finished,
     /// The listener goes away.
     Drained,
-    /// An earlier epoch has to be continued: connect again at once.
+    /// An earlier epoch has to be continued, or the file is there again which could not be compared: connect again at
+    /// once.
     Elsewhere,
     /// The listener said no.
     Refused(Refuse),

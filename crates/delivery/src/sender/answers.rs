@@ -37,7 +37,7 @@ impl Sender {
 
     pub(super) fn accept(&mut self, resume: &Resume) {
         self.begin(resume.epoch, resume.offset);
-        self.sealed = resume.sealed;
+        (self.sealed, self.unproved) = (resume.sealed, false);
         // What is behind a gap may be another archive's, not this one's.
         if resume.tail.end == resume.offset {
             self.actions.push_back(Action::Confirm {

@@ -1,21 +1,8 @@
-//! Whether the file and the listener's epoch are one: the tail proof, the search in another file, the lost state.
+//! Whether the file and the listener's epoch are one: the tail proof, and the search in another file.
 
 use super::*;
 use crate::Acked;
 use crate::sender::search::{Question, Search};
-
-/// The epochs of a listener, compared one after the other with a file whose name was lost: the head first, then the
-/// tail. Either alone may be what many files hold.
-#[derive(Debug)]
-pub(super) struct Adoption {
-    held: VecDeque<Held>,
-    /// Whether the head of the first one agreed, and it is the tail's turn.
-    at_tail: bool,
-    /// One whose long head agrees, but not its tail: the file shares its beginning.
-    begins: Option<EpochId>,
-    /// The longest of those that agree in everything, which is too little to be a proof, and its end.
-    weak: Option<(EpochId, Offset)>,
-}
 
 /// The search for the last common position.
 #[derive(Debug)]
@@ -52,7 +39,7 @@ impl Sender {
                     self.answered(comparison, now);
                 }
             },
-            State::Adopting(adoption) => self.adopt(adoption, hash),
+            State::Adopting(adoption) => self.adopt(adoption, hash, now),
             other => self.state = other,
         }
     }
@@ -73,29 +60,6 @@ impl Sender {
         }
     }
 
-    fn adopted(&mut self, adopted: Adopted) {
-        self.actions.push_back(Action::Adopt(adopted));
-        self.state = State::Adopted;
-    }
-
-    /// Another epoch for this connection, after [`Action::Adopt`].
-    ///
-    /// # Errors
-    /// [`Misuse`]: nothing was to be adopted.
-    pub fn handle_source(&mut self, source: Source, now: Instant) -> Result<(), Misuse> {
-        match self.state {
-            State::Adopted => {
-                self.source = source;
-                // It is a question too.
-                self.proofs += 1;
-                self.greet(now);
-                Ok(())
-            }
-            State::Ended => Ok(()),
-            _ => Err(Misuse("no epoch was to be adopted")),
-        }
-    }
-
     /// Compares the tail of a resume, as far as it can be read.
     pub(super) fn check(&mut self, resume: Resume, now: Instant) {
         let Print { end, len, .. } = resume.tail;
@@ -108,8 +72,10 @@ impl Sender {
             return self.compare(&resume, now);
         }
         if len == 0 || from < self.source.from || end > self.source.size {
-            // What can't be read disproves nothing.
-            return self.accept(&resume);
+            // What can't be read disproves nothing, and proves nothing.
+            self.accept(&resume);
+            self.unproved = true;
+            return;
         }
         let epoch = Some(resume.epoch);
         self.actions.push_back(Action::Hash {
@@ -180,6 +146,10 @@ impl Sender {
                 self.answer_by = None;
                 self.answered(comparison, now);
             }
+            State::Adopting(adoption) if adoption.awaits_proof() => {
+                self.answer_by = None;
+                self.adopt_whole(adoption, None, Some(theirs), now);
+            }
             other => {
                 self.state = other;
                 self.end(Why::Violation("a proof that was not asked for"));
@@ -199,95 +169,5 @@ impl Sender {
             }
             _ => self.state = State::Comparing(comparison),
         }
-    }
-
-    pub(super) fn listed(&mut self, mut held: Vec<Held>) {
-        if !matches!(self.state, State::Greeting) || self.source.epoch.is_some() {
-            return self.end(Why::Violation("epochs that were not asked for"));
-        }
-        self.answer_by = None;
-        // The one that proves most is asked about first.
-        held.sort_by_key(|held| std::cmp::Reverse(held.tail.end));
-        let adoption = Adoption {
-            held: held.into(),
-            at_tail: false,
-            begins: None,
-            weak: None,
-        };
-        self.adopt_next(adoption);
-    }
-
-    fn adopt_next(&mut self, mut adoption: Adoption) {
-        let (from, size) = (self.source.from, self.source.size);
-        while let Some(held) = adoption.held.front() {
-            let (head, tail) = (held.head, held.tail);
-            // An epoch that begins with a gap has no head.
-            adoption.at_tail |= head.len == 0;
-            let print = if adoption.at_tail { tail } else { head };
-            if print.len > 0 && print.end <= size && print.start() >= from {
-                let (from, to) = (print.start(), print.end);
-                self.actions.push_back(Action::Hash {
-                    epoch: None,
-                    from,
-                    to,
-                });
-                self.state = State::Adopting(adoption);
-                return;
-            }
-            adoption.next(self.limits.head);
-        }
-        match (adoption.begins, adoption.weak) {
-            (Some(epoch), _) => self.adopted(Adopted::Epoch(epoch)),
-            (None, Some((of, at))) => {
-                self.actions
-                    .push_back(Action::LineStart { epoch: None, at });
-                self.state = State::Branching(of);
-            }
-            (None, None) => self.adopted(Adopted::Unknown),
-        }
-    }
-
-    fn adopt(&mut self, mut adoption: Adoption, hash: Option<Hash>) {
-        let Some(held) = adoption.held.front() else {
-            return self.adopt_next(adoption);
-        };
-        let Some(hash) = hash else {
-            self.state = State::Flowing;
-            return self.end(Why::Unreadable);
-        };
-        match (
-            adoption.at_tail,
-            hash == if adoption.at_tail {
-                held.tail.blake3
-            } else {
-                held.head.blake3
-            },
-        ) {
-            (true, true) if held.head.len.max(held.tail.len) >= self.limits.head => {
-                return self.adopted(Adopted::Epoch(held.epoch));
-            }
-            (true, true) => {
-                // Sorted by their ends: the first one is the longest.
-                adoption.weak = adoption.weak.or(Some((held.epoch, held.tail.end)));
-                adoption.held.pop_front();
-                adoption.at_tail = false;
-            }
-            (false, true) => adoption.at_tail = true,
-            (_, false) => adoption.next(self.limits.head),
-        }
-        self.adopt_next(adoption);
-    }
-}
-
-impl Adoption {
-    /// The first one is not the file's epoch; whether it begins like it is remembered.
-    fn next(&mut self, long: u32) {
-        if let Some(held) = self.held.pop_front()
-            && self.at_tail
-            && held.head.len >= long
-        {
-            self.begins = self.begins.or(Some(held.epoch));
-        }
-        self.at_tail = false;
     }
 }

@@ -78,7 +78,7 @@ impl Search {
         match self.question() {
             Some(question) if question.len > 1 => self.most = question.len.div_ceil(64),
             // It can only repeat something, never lose it.
-            Some(_) if self.down => self.answer(false),
+            Some(_) if self.down || self.first => self.answer(false),
             Some(Question { end, .. }) => {
                 self.taken.get_or_insert((self.common, end));
                 (self.common, self.first, self.most) = (end, false, MAX_PROVE);

@@ -475,6 +475,37 @@ fn asks_another_master_what_this_one_does_not_hold() {
 }
 
 #[test]
+fn asks_about_the_whole_of_a_file_that_is_shorter_than_a_head() {
+    let mut bench = Bench::new(None, b"one\n");
+    bench.control(&Control::Epochs(vec![held(E1, b"one\ntwo\n")]));
+    let (epoch, end, len) = (E1, at(4), 4);
+    let prove = Control::Prove { epoch, end, len };
+    assert_eq!(bench.actions(), [Action::Control(prove)]);
+    let blake3 = Some(Hash::of(b"one\n"));
+    bench.control(&Control::Proof { blake3 });
+    bench.actions();
+    bench.sender.handle_line_start(Some(at(4)));
+    let (of, base) = (E1, at(4));
+    assert_eq!(
+        bench.actions(),
+        [Action::Adopt(Adopted::Branch { of, base })]
+    );
+}
+
+#[test]
+fn reads_nothing_of_a_file_that_came_back_uncompared() {
+    let mut bench = Bench::new(Some(E1), b"");
+    bench.control(&resume(E1, 8, b"two\n"));
+    assert!(matches!(
+        bench.actions()[..],
+        [Action::Confirm { .. }, Action::Read { .. }]
+    ));
+    let step = Step::Lines { to: at(12) };
+    bench.sender.handle_step(step, bench.now).unwrap();
+    bench.ends(&Why::Elsewhere);
+}
+
+#[test]
 fn branches_off_a_sealed_epoch_that_grew() {
     let mut bench = Bench::new(Some(E1), b"one\ntwo\n");
     let Control::Resume(mut sealed) = resume(E1, 4, b"one\n") else {

@@ -154,11 +154,12 @@ impl Report {
         };
         self.print(&value, || {
             format!(
-                "{head}{:>5}  {:<15} {:>11.0} {:>11.0} {:>9.1} {:>8.2} {:>8.2} {:>7.1} {:>7.1}  {}",
+                "{head}{:>5}  {:<15} {:>11.0} {:>11} {:>9.1} {:>8.2} {:>8.2} {:>7.1} {:>7.1}  {}",
                 one.round + 1,
                 one.name,
                 one.lines_per_second(),
-                one.flowing.unwrap_or(0.0),
+                one.flowing
+                    .map_or("-".to_owned(), |flowing| format!("{flowing:.0}")),
                 one.bytes as f64 / one.seconds / 1e6,
                 one.sender.cpu_seconds_per_million_lines,
                 one.receiver.cpu_seconds_per_million_lines,

@@ -1,8 +1,8 @@
 //! For a receiver that says where to go on: what there is to offer it, proof of what a file holds, and a new place to
 //! read from.
 
-use crate::entry::Stage;
-use crate::epoch::EpochId;
+use crate::entry::{Identity, Stage};
+use crate::epoch::{EpochId, Now};
 use crate::error::TailError;
 use crate::follower::Follower;
 use crate::print::{PRINT, Print};
@@ -58,7 +58,8 @@ impl Follower {
     ///
     /// # Errors
     /// Its file can't be read now.
-    pub fn offer(&mut self, epoch: EpochId) -> Result<Option<Offer>, TailError> {
+    pub fn offer(&mut self, epoch: EpochId, now: Now) -> Result<Option<Offer>, TailError> {
+        self.verify(epoch, now)?;
         let Some(at) = self.place(epoch) else {
             return Ok(None);
         };
@@ -85,6 +86,29 @@ impl Follower {
         }))
     }
 
+    /// Whether the epoch's file is still what we know it to be; if not, it is looked for elsewhere. Before a receiver is
+    /// told of it: a file that was cut a moment ago is no other history of its epoch.
+    fn verify(&mut self, epoch: EpochId, now: Now) -> Result<bool, TailError> {
+        let Some(at) = self.place(epoch) else {
+            return Ok(false);
+        };
+        let entry = &mut self.chain[at];
+        if entry
+            .check(now)
+            .map_err(TailError::unreadable(&self.options.path))?
+            == Identity::Same
+        {
+            return Ok(true);
+        }
+        if entry.roll == Stage::Due {
+            self.estrange(at, now)?;
+            self.settle(now)?;
+        } else {
+            entry.source = None;
+        }
+        Ok(false)
+    }
+
     /// The `len` bytes (at most [`MAX_BYTES`]) before offset `end` of `epoch`; nothing if the epoch is not known, or its
     /// file is not there or does not hold so much.
     ///
@@ -96,10 +120,19 @@ impl Follower {
         end: u64,
         len: u32,
     ) -> Result<Option<Vec<u8>>, TailError> {
-        match self.source(epoch) {
-            Some(source) => bytes(source, end, len),
-            None => Ok(None),
-        }
+        let Some(at) = self.place(epoch) else {
+            return Ok(None);
+        };
+        let entry = &mut self.chain[at];
+        let Some(source) = &mut entry.source else {
+            return Ok(None);
+        };
+        let bytes = bytes(source, end, len)?;
+        // It may have been cut and written again under the read.
+        let same = entry
+            .compare()
+            .map_err(TailError::unreadable(&self.options.path))?;
+        Ok(bytes.filter(|_| same))
     }
 
     /// The start of the line that holds the byte before offset `at` of `epoch`, or `at` itself behind an LF.
@@ -136,7 +169,8 @@ impl Follower {
     }
 
     /// The file of `epoch` is another one than the receiver's: from `base` on it is a new epoch, whose name is given.
-    /// What is below is the history that both share. None if the epoch is not known or its file ends before.
+    /// What is below is the history that both share. None if the epoch is not known, its file ends before, or is not
+    /// what it was a moment ago.
     ///
     /// # Errors
     /// The file can't be read.
@@ -145,8 +179,9 @@ impl Follower {
         epoch: EpochId,
         of: Option<EpochId>,
         base: u64,
+        now: Now,
     ) -> Result<Option<EpochId>, TailError> {
-        if !self.seek(epoch, base)? {
+        if !self.verify(epoch, now)? || !self.seek(epoch, base)? {
             return Ok(None);
         }
         let id = (self.ids)();

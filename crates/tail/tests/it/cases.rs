@@ -652,3 +652,29 @@ fn a_file_that_was_empty_when_it_was_named_keeps_its_name() {
         "{steps:?}"
     );
 }
+
+/// Cut between the last look and what a receiver is told.
+#[test]
+fn a_file_that_was_cut_is_not_offered_as_its_epoch() {
+    let mut case = Case::new();
+    case.append("a.log", &[b'x'; 100]);
+    case.append("a.log", b"\n");
+    let mut follower = case.follow();
+    let (_, steps) = case.all(&mut follower);
+    let Step::Lines(span) = steps[0] else {
+        panic!("{steps:?}")
+    };
+    fs::copy(case.log(), case.path("a.log.1")).unwrap();
+    case.append("a.log.1", b"and more\n");
+    let live = OpenOptions::new().write(true).open(case.log()).unwrap();
+    live.set_len(0).unwrap();
+    case.append("a.log", b"new\n");
+    assert_eq!(follower.bytes(span.epoch, 4, 4).unwrap(), None);
+    assert_eq!(
+        follower.branch(span.epoch, None, 0, case.now).unwrap(),
+        None
+    );
+    let offer = follower.offer(span.epoch, case.now).unwrap().unwrap();
+    assert_eq!((offer.epoch, offer.size), (span.epoch, 110));
+    assert_eq!(case.all(&mut follower).0, b"and more\nnew\n");
+}

@@ -2,6 +2,7 @@
 
 use delivery::Acked;
 use delivery::sender::Source;
+use tail::Now;
 
 use super::*;
 use crate::delivery::code;
@@ -14,7 +15,7 @@ pub(super) async fn source(link: &mut Link) -> anyhow::Result<Result<Source, Str
         .with(move |follower| {
             let grown = elsewhere.filter(|epoch| follower.place(*epoch).is_some());
             match grown.or(follower.current_epoch()) {
-                Some(epoch) => follower.offer(epoch),
+                Some(epoch) => follower.offer(epoch, Now::system()),
                 None => Ok(None),
             }
         })
@@ -113,13 +114,13 @@ impl Session<'_> {
         let branched = self
             .link
             .tailer
-            .with(move |follower| follower.branch(epoch, of, base))
+            .with(move |follower| follower.branch(epoch, of, base, Now::system()))
             .await?;
         match branched {
             Ok(Some(next)) => {
                 warn!(%epoch, offset = base, %next, "the file is not what the master holds: another epoch begins")
             }
-            Ok(None) => warn!(%epoch, offset = base, "the file ends before what the master holds"),
+            Ok(None) => warn!(%epoch, offset = base, "the file has changed under the comparison"),
             Err(error) => self.link.trouble(&error),
         }
         self.link.board.metrics.branches.inc();

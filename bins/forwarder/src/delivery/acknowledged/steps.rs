@@ -1,7 +1,7 @@
 //! What the follower finds, as the sender is told of it.
 
 use delivery::{GapCause, RollCause};
-use tail::{Cause, Gap, Roll, Span};
+use tail::{Cause, Gap, Now, Roll, Span};
 
 use super::*;
 
@@ -232,7 +232,12 @@ impl Session<'_> {
         let found = self
             .link
             .tailer
-            .with(move |follower| Ok((follower.successor(epoch), follower.offer(epoch)?)))
+            .with(move |follower| {
+                Ok((
+                    follower.successor(epoch),
+                    follower.offer(epoch, Now::system())?,
+                ))
+            })
             .await?;
         match found {
             Ok((Some(next), Some(offer))) => {
@@ -260,7 +265,7 @@ impl Session<'_> {
         let offered = self
             .link
             .tailer
-            .with(move |follower| follower.offer(next))
+            .with(move |follower| follower.offer(next, Now::system()))
             .await?;
         let offer = match offered {
             Ok(Some(offer)) => offer,

@@ -13,6 +13,7 @@ use crate::dir::Dir;
 use crate::entry::{Change, Entry, LedgerMark};
 use crate::epoch::Epoch;
 use crate::error::{AppendError, CommitError, OpenError};
+use crate::facts;
 use crate::fault::Fault;
 use crate::index::{Index, IndexError};
 use crate::name::{ARCHIVE_DIR, ArchiveId, EpochId, Form, StreamKey, archive_id};
@@ -128,8 +129,6 @@ struct Stream {
     loaded: Vec<Handle>,
     /// Facts of the current window that belong to no epoch.
     notes: Vec<Fact>,
-    /// The current window may have written to the ledger.
-    told: bool,
     /// Where the ledger stands when the current window does.
     next: Option<LedgerMark>,
 }
@@ -282,10 +281,14 @@ impl Archive {
             None => {
                 let now_ms = self.options.clock.now_ms();
                 let mut entry = Entry::new(key.clone(), id, form, base, now_ms);
+                entry.live = false;
                 (entry.after, entry.of) = (origin.after, origin.of);
                 entry
             }
         };
+        if !entry.live {
+            self.settle(&mut entry)?;
+        }
         // What is written to it from now on has to be looked at after a crash.
         entry.live = !entry.mark.sealed;
         let mut entries = self.make_room(key)?;
@@ -301,6 +304,17 @@ impl Archive {
             self.forget(&gone.key.clone(), gone.epoch);
         }
         Ok(self.insert(entry))
+    }
+
+    fn settle(&mut self, entry: &mut Entry) -> Result<(), CommitError> {
+        let path = self.stream_path(&entry.key);
+        let facts = recover::settle(&self.data, &self.root, &self.options, entry)
+            .map_err(|e| CommitError::Sync(path.clone(), io::Error::other(e)))?;
+        if let Some(facts) = facts {
+            let mark = facts::write(&path, &facts, self.options.clock.now())?;
+            self.streams.entry(entry.key.clone()).or_default().ledger = mark;
+        }
+        Ok(())
     }
 
     /// Keeps the number of a stream's loaded epochs in bounds: those of the oldest with nothing to write go at once,

@@ -300,9 +300,8 @@ impl Epoch {
         self.listed = false;
     }
 
-    /// Goes back to what the index says: files are closed, opened again and cut. What the ledger may have been `told`
-    /// of the window is taken back by the next one.
-    pub(crate) fn void(&mut self, root: &Dir, told: bool, fault: &Fault) -> io::Result<()> {
+    /// Goes back to what the index says: files are closed, opened again and cut.
+    pub(crate) fn void(&mut self, root: &Dir, fault: &Fault) -> io::Result<()> {
         self.open = None;
         self.closing.clear();
         fault.check(Step::Cut)?;
@@ -323,15 +322,9 @@ impl Epoch {
         self.now = self.committed.clone();
         self.created.clear();
         self.leaving = false;
-        let taken_back = self
-            .facts
-            .first()
-            .is_some_and(|fact| fact.kind == facts::RECOVERY);
         self.facts.clear();
-        self.touched = told || taken_back;
-        if self.touched {
-            self.facts.push(facts::recovery(&self.committed_entry()));
-        }
+        self.touched = false;
+        self.listed = false;
         Ok(())
     }
 }

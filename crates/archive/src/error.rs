@@ -83,6 +83,9 @@ pub enum VoidError {
     /// The index can't be asked.
     #[error("index")]
     Index(#[from] IndexError),
+    /// A ledger could not be written.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
     /// A file of the stream can't be opened or cut.
     #[error("cut of {0}")]
     Io(StreamKey, #[source] io::Error),

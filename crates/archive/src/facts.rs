@@ -118,6 +118,7 @@ pub(crate) fn removed(epoch: EpochId, base: u64, len: u64, why: &str, of: Option
             ("end", entry.mark.end.into()),
             ("head", print(entry.mark.head)),
             ("tail", print(entry.mark.tail)),
+            ("in_line", entry.mark.in_line.into()),
         ]
     });
     with(

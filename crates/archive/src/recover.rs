@@ -95,10 +95,14 @@ pub(crate) async fn run(data: &Path, root: &Dir, options: &Options) -> Result<Be
     let mut index = match recovery.known(record.as_ref()).await? {
         Some(index) => index,
         None => {
-            let number = record.as_ref().map_or(0, |record| record.window) + 1;
+            // Far from every number that an older copy of the index can have: the newest record may be the one that
+            // is lost.
+            let number = record.as_ref().map_or(0, |record| record.window)
+                + 2
+                + i64::from(rand::random::<u32>());
             let index = recovery.rebuild_all(number, &mut recovered).await?;
             witness
-                .write_anew(root, number, options.clock.now_ms(), &Change::default())
+                .overrule(root, number, options.clock.now_ms())
                 .map_err(|e| OpenError::Io(data.join(ARCHIVE_DIR), e))?;
             index
         }
@@ -149,6 +153,26 @@ pub(crate) async fn run(data: &Path, root: &Dir, options: &Options) -> Result<Be
         ledgers,
         recovered,
     })
+}
+
+/// Brings an epoch that was not live and its entry together. Nothing stands behind what the index says, unless the
+/// index is a copy from before the epoch was opened, and of no older window.
+pub(crate) fn settle(
+    data: &Path,
+    root: &Dir,
+    options: &Options,
+    entry: &mut Entry,
+) -> Result<Option<Vec<Fact>>, OpenError> {
+    let recovery = Recovery {
+        data,
+        root,
+        options,
+    };
+    let settled = recovery.epoch(entry)?;
+    Ok(settled.map(|(what, facts)| {
+        tracing::warn!(stream = %entry.key, epoch = %entry.epoch, ?what, "an epoch held what the index did not know");
+        facts
+    }))
 }
 
 /// Notes that the index is damaged: the next start makes it again.
@@ -203,8 +227,11 @@ impl Recovery<'_> {
             match record {
                 Some(record) if record.window == window => {}
                 Some(record) if record.window == window + 1 => {
+                    let Some(change) = &record.change else {
+                        return Ok(None);
+                    };
                     let stands = Some((record.window, record.at_ms));
-                    index.put(&record.change, stands).await?;
+                    index.put(change, stands).await?;
                 }
                 None if window == 0 => {}
                 _ => return Ok(None),

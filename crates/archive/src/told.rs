@@ -3,7 +3,7 @@
 //!
 //! Lines are outside bytes here. What is missing or of another type is left out; nothing panics.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::path::Path;
 
@@ -42,8 +42,19 @@ pub(crate) struct EpochTold {
     pub(crate) sealed: bool,
     /// Everything below was removed, as far as it was held.
     pub(crate) removed: u64,
-    /// What was known of the epoch when a segment of it was removed: end, head, tail.
-    pub(crate) known: Option<(u64, Print, Print)>,
+    /// Segments that were removed; a crash may have left the files of the last ones.
+    pub(crate) gone: BTreeSet<u64>,
+    /// What was known of the epoch when a segment of it was removed.
+    pub(crate) known: Option<KnownThen>,
+}
+
+/// What was known of an epoch at some time.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct KnownThen {
+    pub(crate) end: u64,
+    pub(crate) head: Print,
+    pub(crate) tail: Print,
+    pub(crate) in_line: bool,
 }
 
 /// What is told of a segment.
@@ -145,6 +156,7 @@ impl EpochTold {
                 self.of = id(line, "of").or(self.of);
             }
             facts::OPENED => {
+                self.gone.remove(&base);
                 self.segments.insert(base, SegmentTold::Open);
             }
             facts::CLOSED => {
@@ -173,6 +185,7 @@ impl EpochTold {
             facts::RECOVERY => self.take_back(base, line),
             _ => {
                 self.segments.remove(&base);
+                self.gone.insert(base);
                 self.removed = self
                     .removed
                     .max(base.saturating_add(len.unwrap_or_default()));
@@ -180,7 +193,13 @@ impl EpochTold {
                 if let (Some(end), Some(head), Some(tail)) =
                     (number(line, "end"), print("head"), print("tail"))
                 {
-                    self.known = Some((end, head, tail));
+                    let in_line = line.get("in_line") == Some(&Value::Bool(true));
+                    self.known = Some(KnownThen {
+                        end,
+                        head,
+                        tail,
+                        in_line,
+                    });
                 }
             }
         }
@@ -215,7 +234,7 @@ impl EpochTold {
             .into_iter()
             .chain(self.segments.iter().map(segment))
             .chain(self.gaps.iter().map(gap))
-            .chain(self.known.map(|(end, ..)| end))
+            .chain(self.known.map(|known| known.end))
             .fold(0, u64::max)
     }
 

@@ -21,8 +21,13 @@
 //!   worst a few bytes are kept that were never acknowledged; they are the source's, or, after a power loss besides,
 //!   what the disk made of them, which the sender finds when it compares the tail.
 //!
+//! An index that was made again goes on with a number far from those before, at random, so that no older copy has one
+//! that fits, even when the newest record was lost.
+//!
 //! A window that failed is void: its record, if it may have been written, is overruled by a newer record with the
-//! number of the window before, in a new file, before anything is cut. One that failed at the index stands already.
+//! number of the window before, in a new file, before anything is cut. Such a record can't say what the index has to
+//! say: with an index that is older by one, it counts as "anything else". A window that failed at the index stands
+//! already.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -42,8 +47,8 @@ pub(crate) struct Record {
     pub(crate) window: i64,
     /// Unix milliseconds.
     pub(crate) at_ms: i64,
-    /// What the window changes in the index.
-    pub(crate) change: Change,
+    /// What the window changes in the index; none: only the number is known, of an index that says it already.
+    pub(crate) change: Option<Change>,
 }
 
 /// The two files, written in turn.
@@ -84,11 +89,11 @@ impl Witness {
         change: &Change,
     ) -> io::Result<()> {
         let seq = self.seq + 1;
-        let bytes = encode(seq, window, at_ms, change)?;
         let at = slot(seq);
         let Some(file) = &self.files[at] else {
-            return self.write_anew(root, window, at_ms, change);
+            return self.write_new(root, window, at_ms, Some(change));
         };
+        let bytes = encode(seq, window, at_ms, Some(change))?;
         // Whatever becomes of this write, the next one goes elsewhere.
         self.seq = seq;
         let written = file.write_all_at(&bytes, 0).and_then(|()| file.sync_data());
@@ -98,13 +103,24 @@ impl Witness {
         written
     }
 
-    /// As [`Witness::write`], in a new file that takes the place of the old one.
-    pub(crate) fn write_anew(
+    /// Makes a record durable that says no more than the number of the last window that stands; it overrules all
+    /// others.
+    pub(crate) fn overrule(&mut self, root: &Dir, window: i64, at_ms: i64) -> io::Result<()> {
+        self.write_new(root, window, at_ms, None)?;
+        // Those that are overruled must not count again, whatever becomes of this one.
+        let other = slot(self.seq + 1);
+        self.files[other] = None;
+        root.remove_file(NAMES[other])?;
+        root.sync()
+    }
+
+    /// Writes a new file, which takes the place of the old one.
+    fn write_new(
         &mut self,
         root: &Dir,
         window: i64,
         at_ms: i64,
-        change: &Change,
+        change: Option<&Change>,
     ) -> io::Result<()> {
         let seq = self.seq + 1;
         let bytes = encode(seq, window, at_ms, change)?;
@@ -127,13 +143,13 @@ fn slot(seq: u64) -> usize {
 
 /// A line with length and hash, the record, and spaces up to a multiple of [`BLOCK`], so that the file seldom grows and
 /// syncing it seldom has to sync its length.
-fn encode(seq: u64, window: i64, at_ms: i64, change: &Change) -> io::Result<Vec<u8>> {
+fn encode(seq: u64, window: i64, at_ms: i64, change: Option<&Change>) -> io::Result<Vec<u8>> {
     #[derive(Serialize)]
     struct Borrowed<'a> {
         seq: u64,
         window: i64,
         at_ms: i64,
-        change: &'a Change,
+        change: Option<&'a Change>,
     }
     let body = serde_json::to_vec(&Borrowed {
         seq,

@@ -120,7 +120,6 @@ impl Archive {
         for key in told.iter().chain(noted) {
             if let Some(stream) = self.streams.get_mut(key) {
                 stream.next = None;
-                stream.told = false;
                 stream.notes.clear();
             }
         }
@@ -155,7 +154,6 @@ impl Archive {
             let io = |e| CommitError::Sync(path.clone(), e);
             self.options.fault.check(Step::Ledger).map_err(io)?;
             let stream = self.streams.entry(key.clone()).or_default();
-            stream.told = true;
             if stream.ledger.len == 0 {
                 // Its first line: the directories may be new.
                 sync_above(&self.root, &key).map_err(io)?;
@@ -203,41 +201,50 @@ impl Archive {
             Fate::Witnessed(_) => return Ok(self.move_index().await?),
             Fate::Doubtful => {
                 let at_ms = self.newest_ms.unwrap_or_default();
-                let nothing = Change::default();
                 self.options
                     .fault
                     .check(Step::Witness)
-                    .and_then(|()| {
-                        self.witness
-                            .write_anew(&self.root, self.number, at_ms, &nothing)
-                    })
+                    .and_then(|()| self.witness.overrule(&self.root, self.number, at_ms))
                     .map_err(IndexError::from)?;
             }
             Fate::Open | Fate::Void => {}
         }
         self.window.fate = Fate::Void;
+        self.take_back()?;
         for handle in &self.window.touched {
             let Some(epoch) = self.epochs.get_mut(handle) else {
                 continue;
             };
-            let told = self.streams.get(&epoch.key).is_some_and(|s| s.told);
             self.open_files -= usize::from(epoch.is_open());
             epoch
-                .void(&self.root, told, &self.options.fault)
+                .void(&self.root, &self.options.fault)
                 .map_err(|e| VoidError::Io(epoch.key.clone(), e))?;
         }
         let window = std::mem::take(&mut self.window);
-        self.reset_streams(&window.told, &window.noted);
-        for handle in window.touched {
-            if let Some(epoch) = self.epochs.get_mut(&handle) {
-                // What takes back facts of this window is in the next one.
-                epoch.listed = epoch.touched;
-                if epoch.listed {
-                    self.window.touched.push(handle);
-                }
-            }
-        }
+        self.reset_streams(&[], &window.noted);
         Ok(Vec::new())
+    }
+
+    /// Tells the ledgers that what the window told, or may have told, is void.
+    fn take_back(&mut self) -> Result<(), VoidError> {
+        while let Some(key) = self.window.told.last().cloned() {
+            let touched = self.window.touched.iter();
+            let epochs = touched.filter_map(|handle| self.epochs.get(handle));
+            let facts: Vec<Fact> = epochs
+                .filter(|epoch| epoch.key == key)
+                .map(|epoch| facts::recovery(&epoch.committed_entry()))
+                .collect();
+            let path = self.stream_path(&key);
+            let check = self.options.fault.check(Step::Ledger);
+            check.map_err(|e| VoidError::Io(key.clone(), e))?;
+            let mark = facts::write(&path, &facts, self.options.clock.now())?;
+            let stream = self.streams.entry(key).or_default();
+            // The index learns of it with the next facts; until then recovery finds that nothing stands to be lost.
+            stream.ledger = mark;
+            stream.next = None;
+            self.window.told.pop();
+        }
+        Ok(())
     }
 
     /// Keeps the number of open files in bounds by letting go of those that this window did not touch.

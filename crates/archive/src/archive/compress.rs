@@ -67,7 +67,12 @@ impl Archive {
             match Job::begin(&self.root, row.clone(), &self.options.fault).map_err(io)? {
                 Begin::Job(job) => self.job = Some(job),
                 Begin::Packed(stored) => return self.packed(&row, stored).await,
-                Begin::Gone => return self.left_alone(&row).await,
+                Begin::Gone => {
+                    // Retention has still to say so in the index, or it is damage, which `verify` finds.
+                    let packing = Packing::LeftAlone;
+                    self.index.packed(row.number, row.stored, packing).await?;
+                    return Ok(Compression::Working);
+                }
             }
         }
         let Some(mut job) = self.job.take() else {

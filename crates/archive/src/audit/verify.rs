@@ -376,7 +376,8 @@ impl EpochCheck<'_> {
             None => self.told.end(),
         };
         let uncommitted = !self.clean && !packed && base >= end;
-        if !uncommitted {
+        // One that retention had ledgered, and not yet removed, when it was stopped.
+        if !uncommitted && !self.told.gone.contains(&base) {
             let path = self.file(base, form, packed);
             self.tell(path, base, "a segment that nobody ledgered".to_owned());
         }
@@ -395,7 +396,12 @@ impl EpochCheck<'_> {
         let gaps = self.told.gaps.iter();
         runs.extend(gaps.map(|(base, gap)| (*base, base.saturating_add(gap.len), false)));
         runs.sort_unstable();
-        let mut at = self.told.base.max(self.told.removed);
+        let base = match &self.entry {
+            // Opened, and nothing came yet.
+            Some(entry) if !self.told.at_all => entry.base,
+            _ => self.told.base,
+        };
+        let mut at = base.max(self.told.removed);
         for (from, to, is_segment) in runs {
             if !is_segment && to <= at {
                 continue;

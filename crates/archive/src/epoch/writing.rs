@@ -72,21 +72,25 @@ impl Epoch {
             dir.remove_file(&name)?;
             dir.create_file(&name)
         };
+        let file = make().map_err(WriteError::of)?;
+        self.created.push(base);
         let open = self.open.get_or_insert_default();
-        open.file = Some(make().map_err(WriteError::of)?);
+        open.file = Some(file);
         open.pieces = Pieces::default();
         if let Err(e) = self.write(bytes, 0, fault) {
             if let Some(open) = &mut self.open {
                 open.file = None;
             }
             return match (e, dir.remove_file(&name)) {
-                (WriteError::Full(e), Ok(())) => Err(WriteError::Full(e)),
+                (WriteError::Full(e), Ok(())) => {
+                    self.created.pop();
+                    Err(WriteError::Full(e))
+                }
                 (WriteError::Full(e) | WriteError::Failed(e), _) => Err(WriteError::Failed(e)),
             };
         }
         self.announce();
         self.facts.push(facts::opened(self.id, base));
-        self.created.push(base);
         self.now.segment = Some((base, now_ms));
         self.wrote(bytes);
         Ok(())

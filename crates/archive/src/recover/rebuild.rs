@@ -122,19 +122,15 @@ impl Found<'_> {
                     None if segments(dir, Form::Frames)?.is_empty() => Form::Log,
                     None => Form::Frames,
                 };
-                (form, segments(dir, form)?)
+                (form, self.files(dir, form)?)
             }
         };
         let was_told = self.told.at_all;
         if files.is_empty() && !was_told {
             return Ok(None);
         }
-        let first = files.first().map(|file| file.base);
-        let base = if was_told {
-            self.told.base
-        } else {
-            first.unwrap_or_default()
-        };
+        // Nobody told where an untold one begins: what is not held of it from 0 on is a gap, rather than nothing.
+        let base = self.told.base;
         let now_ms = self.recovery.options.clock.now_ms();
         let mut entry = Entry::new(self.key.clone(), self.id, form, base, now_ms);
         (entry.after, entry.of) = (self.told.after, self.told.of);
@@ -143,8 +139,9 @@ impl Found<'_> {
         }
         entry.mark.told = true;
         entry.mark.end = self.told.end();
-        if let Some((_, head, tail)) = self.told.known {
-            (entry.mark.head, entry.mark.tail) = (head, tail);
+        if let Some(known) = self.told.known {
+            (entry.mark.head, entry.mark.tail) = (known.head, known.tail);
+            entry.mark.in_line = known.in_line && known.end == entry.mark.end;
         }
         if let Some(dir) = &dir {
             self.segments(dir, &files, &mut entry)?;
@@ -156,6 +153,25 @@ impl Found<'_> {
             .and_then(|(_, roll)| roll.next);
         entry.mark.sealed = self.told.sealed;
         Ok(Some(entry))
+    }
+
+    /// The segments that are there; files of those that retention had ledgered as removed go now, and those that
+    /// were made and have nothing.
+    fn files(&self, dir: &Dir, form: Form) -> io::Result<Vec<SegmentName>> {
+        let mut files = Vec::new();
+        for file in segments(dir, form)? {
+            let name = segment_name(file.base, form);
+            let gone = self.told.gone.contains(&file.base);
+            if gone || (!file.packed && dir.open_file(&name, false)?.metadata()?.len() == 0) {
+                dir.remove_file(&name)?;
+                if gone {
+                    dir.remove_file(&packed_name(file.base, form))?;
+                }
+            } else {
+                files.push(file);
+            }
+        }
+        Ok(files)
     }
 
     /// Takes the segments that are there, closes all but the last, and tells what the ledger misses.

@@ -45,10 +45,6 @@ impl Recovery<'_> {
             }
             None => return Ok(Walked::Agrees),
         };
-        if !entry.mark.told {
-            told.insert(0, facts::epoch(entry));
-            entry.mark.told = true;
-        }
         loop {
             let Some(mut file) = open_segment(dir, base, entry.form)? else {
                 return Ok(Walked::Short(base));
@@ -86,6 +82,12 @@ impl Recovery<'_> {
             });
             base = end;
         }
+        if end == base {
+            // The last segment has nothing whole: it is made again when something comes.
+            dir.remove_file(&segment_name(base, entry.form))?;
+            entry.mark.segment = None;
+            told.retain(|fact| fact.kind != facts::OPENED || fact.base != Some(base));
+        }
         // What begins behind a torn frame is no frame that can be told from garbage.
         for segment in segments(dir, entry.form)? {
             if segment.base > base && !segment.packed {
@@ -100,6 +102,10 @@ impl Recovery<'_> {
             return Ok(Walked::Agrees);
         }
         dir.sync()?;
+        if !entry.mark.told {
+            told.insert(0, facts::epoch(entry));
+            entry.mark.told = true;
+        }
         Ok(Walked::Beyond {
             end,
             cut,

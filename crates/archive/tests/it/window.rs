@@ -274,11 +274,7 @@ async fn follows_no_link() {
     let outside = tempfile::tempdir().unwrap();
     symlink(outside.path(), data.path().join("archive/a")).unwrap();
     let mut archive = data.open(small()).await;
-    let a = archive.plain(&plain("a")).await.unwrap();
-    assert!(matches!(
-        archive.append(a, &frame(0)),
-        Err(AppendError::Failed { .. } | AppendError::Full(_))
-    ));
+    archive.plain(&plain("a")).await.unwrap_err();
     assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
 }
 

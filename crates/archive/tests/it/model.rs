@@ -1,0 +1,656 @@
+//! Random operations with failures, crashes, and an index that is lost or put back, against a model of what a sender
+//! was told.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use archive::audit::{self, Damage, GapLine, Scope};
+use archive::{
+    AppendError, Archive, Chunk, Committed, EpochId, Fault, Form, Handle, Options, Origin,
+    ReadError, Reader, Retention, StreamKey,
+};
+
+use crate::support::{Data, Died, run};
+
+/// Numbers that are the same for the same seed.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, below: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) % below.max(1)
+    }
+
+    fn one_in(&mut self, n: u64) -> bool {
+        self.roll(n) == 0
+    }
+}
+
+/// The source's byte at an offset.
+fn byte(epoch: usize, at: u64) -> u8 {
+    let mixed = (at ^ (epoch as u64) << 40).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33;
+    if mixed.is_multiple_of(9) {
+        b'\n'
+    } else {
+        b'a' + (mixed % 26) as u8
+    }
+}
+
+fn bytes(epoch: usize, from: u64, to: u64) -> Vec<u8> {
+    (from..to).map(|at| byte(epoch, at)).collect()
+}
+
+/// What an epoch has up to `to`, from where the one before ends.
+#[derive(Debug, Clone, PartialEq)]
+struct Run {
+    to: u64,
+    gap: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Epoch {
+    key: StreamKey,
+    id: EpochId,
+    base: u64,
+    /// What the sender was told that stands.
+    acked: Vec<Run>,
+    /// What the open window has.
+    pending: Vec<Run>,
+    sealed: bool,
+    sealing: bool,
+    /// Below this nobody needs anything any more.
+    floor: u64,
+}
+
+impl Epoch {
+    fn end(runs: &[Run], base: u64) -> u64 {
+        runs.last().map_or(base, |run| run.to)
+    }
+
+    fn acked_end(&self) -> u64 {
+        Epoch::end(&self.acked, self.base)
+    }
+
+    fn now(&self) -> u64 {
+        Epoch::end(&self.pending, self.acked_end())
+    }
+
+    fn stands(&mut self) {
+        self.acked.append(&mut self.pending);
+        self.sealed |= self.sealing;
+        self.sealing = false;
+    }
+
+    fn void(&mut self) {
+        self.pending.clear();
+        self.sealing = false;
+    }
+
+    /// Recorded gaps, adjacent ones as one.
+    fn gaps(&self) -> Vec<(u64, u64)> {
+        let mut gaps: Vec<(u64, u64)> = Vec::new();
+        let mut at = self.base;
+        for run in &self.acked {
+            match gaps.last_mut() {
+                Some((_, to)) if run.gap && *to == at => *to = run.to,
+                _ if run.gap => gaps.push((at, run.to)),
+                _ => {}
+            }
+            at = run.to;
+        }
+        gaps
+    }
+
+    /// Takes over where the archive says that it stands after a crash.
+    fn resume(&mut self, end: u64) {
+        assert!(
+            end >= self.acked_end(),
+            "acknowledged {} is cut to {end}",
+            self.acked_end()
+        );
+        assert!(
+            end <= self.now(),
+            "{end} is beyond everything that was sent, {}",
+            self.now()
+        );
+        for mut run in std::mem::take(&mut self.pending) {
+            if self.acked_end() < end {
+                run.to = run.to.min(end);
+                self.acked.push(run);
+            }
+        }
+    }
+}
+
+struct World {
+    data: Data,
+    epochs: Vec<Epoch>,
+    dice: Dice,
+    /// Copies of the index, to be put back.
+    copies: Vec<Vec<(String, Vec<u8>)>>,
+    /// How often what happened.
+    seen: BTreeMap<&'static str, usize>,
+}
+
+impl World {
+    fn new(seed: u64) -> World {
+        World {
+            data: Data::new(),
+            epochs: Vec::new(),
+            dice: Dice(seed.wrapping_mul(0x2545_f491_4f6c_dd1d) | 1),
+            copies: Vec::new(),
+            seen: BTreeMap::new(),
+        }
+    }
+
+    fn options(&mut self, dies: bool) -> Options {
+        let at = self.dice.roll(60) as usize;
+        let errors = self.dice.one_in(2);
+        let kind = if self.dice.one_in(2) {
+            io::ErrorKind::StorageFull
+        } else {
+            io::ErrorKind::Other
+        };
+        let seen = AtomicUsize::new(0);
+        let fault = Fault::new(move |step| {
+            let n = seen.fetch_add(1, Ordering::Relaxed);
+            if errors && n == at / 2 {
+                return Err(kind.into());
+            }
+            if dies && n == at {
+                std::panic::resume_unwind(Box::new(Died(step)));
+            }
+            Ok(())
+        });
+        Options {
+            segment_max_bytes: 200,
+            window_bytes: 1 << 20,
+            reserve_bytes: 0,
+            max_open_epochs: 2,
+            max_open_files: 2,
+            fault,
+            ..Options::default()
+        }
+    }
+
+    fn count(&mut self, what: &'static str) {
+        *self.seen.entry(what).or_default() += 1;
+    }
+
+    fn index_files(&self) -> Vec<(String, Vec<u8>)> {
+        let names = ["index.sqlite", "index.sqlite-wal", "index.sqlite-shm"];
+        names
+            .into_iter()
+            .filter_map(|name| Some((name.to_owned(), fs::read(self.data.path().join(name)).ok()?)))
+            .collect()
+    }
+
+    /// What may happen to the index while nobody looks.
+    fn meddle(&mut self) {
+        if self.dice.one_in(3) {
+            self.copies.push(self.index_files());
+        }
+        match self.dice.roll(6) {
+            0 => {
+                self.count("index lost");
+                self.data.forget_index();
+            }
+            1 | 2 if !self.copies.is_empty() => {
+                self.count("older index put back");
+                self.data.forget_index();
+                let n = self.dice.roll(self.copies.len() as u64) as usize;
+                for (name, bytes) in &self.copies[n] {
+                    fs::write(self.data.path().join(name), bytes).unwrap();
+                }
+            }
+            3 => {
+                self.count("witness lost");
+                let n = self.dice.roll(2);
+                let path = self.data.path().join(format!("archive/.window-{n}"));
+                let _ = fs::remove_file(path);
+            }
+            _ => {}
+        }
+    }
+
+    /// One life of a listener: it starts, checks everything, works, and dies or stops.
+    async fn live(world: &Mutex<World>, dies: bool) {
+        let options = world.lock().unwrap().options(dies);
+        let path = world.lock().unwrap().data.path().to_owned();
+        let mut archive = Archive::open(&path, options).await.unwrap();
+        let mut handles = HashMap::new();
+        let known = world.lock().unwrap().epochs.len();
+        for n in 0..known {
+            Self::reopen(world, &mut archive, &mut handles, n, true).await;
+        }
+        Self::check(world, &path).await;
+        for _ in 0..40 {
+            Self::step(world, &mut archive, &mut handles).await;
+        }
+        Self::commit(world, &mut archive, &mut handles).await;
+        Self::check(world, &path).await;
+        archive.close().await.unwrap();
+        let damage = verify(&path).await;
+        assert_eq!(damage, [], "closed in an orderly way");
+    }
+
+    async fn reopen(
+        world: &Mutex<World>,
+        archive: &mut Archive,
+        handles: &mut HashMap<usize, Handle>,
+        n: usize,
+        start: bool,
+    ) -> Handle {
+        let epoch = world.lock().unwrap().epochs[n].clone();
+        let opened = archive
+            .open_epoch(
+                &epoch.key,
+                epoch.id,
+                Form::Log,
+                epoch.base,
+                Origin::default(),
+            )
+            .await;
+        let handle = match opened {
+            Ok(handle) => handle,
+            Err(_) => {
+                Self::settle(world, archive).await;
+                archive
+                    .open_epoch(
+                        &epoch.key,
+                        epoch.id,
+                        Form::Log,
+                        epoch.base,
+                        Origin::default(),
+                    )
+                    .await
+                    .unwrap()
+            }
+        };
+        handles.insert(n, handle);
+        if start {
+            let stand = archive.stand(handle).unwrap();
+            let mut world = world.lock().unwrap();
+            if stand.end < world.epochs[n].acked_end() {
+                eprintln!("{:?}", archive.recovered());
+                tell_ledger(world.data.path(), &world.epochs[n]);
+            }
+            let epoch = &mut world.epochs[n];
+            epoch.resume(stand.end);
+            assert!(stand.sealed || !epoch.sealed, "a seal is for ever");
+            epoch.sealed = stand.sealed;
+            epoch.sealing = false;
+            check_prints(n, epoch, &stand);
+        }
+        handle
+    }
+
+    /// The window failed: it is void, or stands after all.
+    async fn settle(world: &Mutex<World>, archive: &mut Archive) {
+        let reports = loop {
+            if let Ok(reports) = archive.void().await {
+                break reports;
+            }
+        };
+        let mut world = world.lock().unwrap();
+        world.count(if reports.is_empty() {
+            "void"
+        } else {
+            "stands after all"
+        });
+        for epoch in &mut world.epochs {
+            if reports.is_empty() {
+                epoch.void();
+            } else {
+                epoch.stands();
+            }
+        }
+        check_reports(&world, &reports);
+    }
+
+    async fn commit(world: &Mutex<World>, archive: &mut Archive, _: &mut HashMap<usize, Handle>) {
+        match archive.commit().await {
+            Ok(reports) => {
+                let mut world = world.lock().unwrap();
+                world.epochs.iter_mut().for_each(Epoch::stands);
+                check_reports(&world, &reports);
+                if world.dice.one_in(8) {
+                    let copy = world.index_files();
+                    world.copies.push(copy);
+                }
+            }
+            Err(_) => Self::settle(world, archive).await,
+        }
+    }
+
+    async fn step(
+        world: &Mutex<World>,
+        archive: &mut Archive,
+        handles: &mut HashMap<usize, Handle>,
+    ) {
+        let (what, n) = {
+            let mut world = world.lock().unwrap();
+            if world.epochs.is_empty() || (world.epochs.len() < 9 && world.dice.one_in(14)) {
+                let stream = ["decky", "audit"][world.dice.roll(2) as usize];
+                let base = if world.dice.one_in(4) { 1000 } else { 0 };
+                let mut bits = [0; 16];
+                bits.fill_with(|| world.dice.roll(256) as u8);
+                world.epochs.push(Epoch {
+                    key: StreamKey::new("w", stream).unwrap(),
+                    id: EpochId::from_bytes(bits),
+                    base,
+                    acked: Vec::new(),
+                    pending: Vec::new(),
+                    sealed: false,
+                    sealing: false,
+                    floor: 0,
+                });
+            }
+            let n = world.epochs.len() as u64;
+            (world.dice.roll(24), world.dice.roll(n) as usize)
+        };
+        let handle = match handles.get(&n) {
+            Some(handle) if archive.stand(*handle).is_ok() => *handle,
+            _ => Self::reopen(world, archive, handles, n, false).await,
+        };
+        match what {
+            0..5 => return Self::commit(world, archive, handles).await,
+            5 => return Self::retain(world, archive).await,
+            6 | 7 => {
+                let compressed = archive.compress_next(1 << 20).await;
+                let mut world = world.lock().unwrap();
+                world.count(match compressed {
+                    Ok(archive::Compression::Done { .. }) => "compressed",
+                    Ok(archive::Compression::Damaged { .. }) => panic!("a segment is damaged"),
+                    _ => "compressing",
+                });
+                return;
+            }
+            _ => {}
+        }
+        let result = Self::write(world, archive, handle, n, what);
+        match result {
+            Ok(()) => {}
+            Err(AppendError::Full(_) | AppendError::Refused { .. }) => {
+                let mut world = world.lock().unwrap();
+                world.count("refused");
+            }
+            Err(_) => Self::settle(world, archive).await,
+        }
+    }
+
+    /// Something that goes into the window. The model has it before the archive, which may die over it.
+    fn write(
+        world: &Mutex<World>,
+        archive: &mut Archive,
+        handle: Handle,
+        n: usize,
+        what: u64,
+    ) -> Result<(), AppendError> {
+        let (len, to, before, next) = {
+            let mut world = world.lock().unwrap();
+            let len = 1 + world.dice.roll(if what == 8 { 400 } else { 60 });
+            let next = world.epochs[0].id;
+            let epoch = &mut world.epochs[n];
+            let before = epoch.clone();
+            let to = epoch.now() + len;
+            match what {
+                8..16 => epoch.pending.push(Run { to, gap: false }),
+                16..18 => epoch.pending.push(Run { to, gap: true }),
+                22 if len > 45 => epoch.sealing = true,
+                _ => {}
+            }
+            (len, to, before, next)
+        };
+        let result = match what {
+            8..16 => archive.append(handle, &bytes(n, before.now(), to)),
+            16..18 => archive.gap(handle, to, "lag-cap"),
+            18 | 19 => archive.roll(handle, next, "rotated", Some(0)),
+            20 => archive.close_segment(handle),
+            22 if len > 45 => archive.seal(handle),
+            _ => {
+                let fact = offsets::Fact {
+                    kind: "takeover".to_owned(),
+                    ..offsets::Fact::default()
+                };
+                archive.note(&before.key, fact)
+            }
+        };
+        if matches!(
+            result,
+            Err(AppendError::Full(_) | AppendError::Refused { .. })
+        ) {
+            world.lock().unwrap().epochs[n] = before;
+        }
+        result
+    }
+
+    async fn retain(world: &Mutex<World>, archive: &mut Archive) {
+        let floors: HashMap<EpochId, u64> = {
+            let mut world = world.lock().unwrap();
+            let mut floors = HashMap::new();
+            for n in 0..world.epochs.len() {
+                let end = world.epochs[n].acked_end();
+                let floor = world.dice.roll(end + 1).max(world.epochs[n].floor);
+                if world.dice.one_in(3) {
+                    world.epochs[n].floor = floor;
+                }
+                floors.insert(world.epochs[n].id, world.epochs[n].floor);
+            }
+            floors
+        };
+        let limits = Retention {
+            max_age: None,
+            max_bytes: Some(300),
+        };
+        let done = archive
+            .retain(limits, &|_, id| floors.get(&id).copied())
+            .await;
+        if done.is_ok_and(|done| done.segments > 0) {
+            world.lock().unwrap().count("removed");
+        }
+    }
+
+    /// What is on the disk is what was told; nothing is damaged, and the gaps are those that were recorded.
+    async fn check(world: &Mutex<World>, path: &std::path::Path) {
+        let damage = verify(path).await;
+        for what in &damage {
+            eprintln!("{what}");
+            let stream = what
+                .segment
+                .ancestors()
+                .find(|path| path.join("ledger.jsonl").exists());
+            let ledger = stream.map(|path| fs::read_to_string(path.join("ledger.jsonl")).unwrap());
+            eprintln!("{}", ledger.unwrap_or_default());
+        }
+        assert_eq!(damage, []);
+        let mut gaps: HashMap<EpochId, Vec<(u64, u64)>> = HashMap::new();
+        let mut take = |gap: GapLine| {
+            let range = (gap.from.unwrap(), gap.to.unwrap());
+            let of = gaps.entry(gap.epoch.unwrap()).or_default();
+            match of.last_mut() {
+                // One cause may be "unknown", after an index was lost.
+                Some((_, to)) if *to == range.0 => *to = range.1,
+                _ => of.push(range),
+            }
+        };
+        audit::gaps(path, Scope::default(), &mut take).unwrap();
+        let world = world.lock().unwrap();
+        for (n, epoch) in world.epochs.iter().enumerate() {
+            assert!(epoch.pending.is_empty());
+            let mut found = gaps.remove(&epoch.id).unwrap_or_default();
+            // An epoch that only its files tell of is taken as one from 0 on.
+            found
+                .iter_mut()
+                .for_each(|(from, _)| *from = epoch.base.max(*from));
+            found.retain(|(from, to)| from < to);
+            if found != epoch.gaps() {
+                tell_ledger(path, epoch);
+            }
+            assert_eq!(found, epoch.gaps(), "gaps of epoch {n}");
+            check_bytes(&world.data, n, epoch);
+        }
+        assert!(gaps.is_empty());
+    }
+}
+
+fn tell_ledger(data: &std::path::Path, epoch: &Epoch) {
+    let ledger = format!("archive/w/{}/ledger.jsonl", epoch.key.stream());
+    let id = epoch.id.to_string();
+    for line in fs::read_to_string(data.join(ledger)).unwrap().lines() {
+        if line.contains(&id) {
+            eprintln!("{line}");
+        }
+    }
+}
+
+async fn verify(path: &std::path::Path) -> Vec<Damage> {
+    let mut damage = Vec::new();
+    audit::verify(path, Scope::default(), &mut |what| damage.push(what))
+        .await
+        .unwrap();
+    damage
+}
+
+fn check_reports(world: &World, reports: &[Committed]) {
+    for report in reports {
+        let epoch = world.epochs.iter().find(|e| e.id == report.epoch).unwrap();
+        assert_eq!(report.to, epoch.acked_end());
+        assert_eq!(report.sealed, epoch.sealed);
+    }
+}
+
+/// The tail is the last run of bytes, as far as it was not removed.
+fn check_prints(n: usize, epoch: &Epoch, stand: &archive::Stand) {
+    let (mut start, mut end, mut at) = (epoch.base, epoch.base, epoch.base);
+    for run in &epoch.acked {
+        if !run.gap {
+            if at != end {
+                start = at;
+            }
+            end = run.to;
+        }
+        at = run.to;
+    }
+    let tail = stand.tail;
+    if tail.len > 0 {
+        assert_eq!(tail.end, end, "epoch {n}: {epoch:?}");
+        let from = tail.end - u64::from(tail.len);
+        assert!(from >= start, "the tail reaches over a gap");
+        let held = bytes(n, from, tail.end);
+        assert_eq!(tail.blake3, *blake3::hash(&held).as_bytes());
+        let in_line = end == stand.end && byte(n, end - 1) != b'\n';
+        assert_eq!(stand.in_line, in_line);
+        if epoch.floor == 0 {
+            assert_eq!(u64::from(tail.len), (end - start).min(4096));
+        }
+    } else {
+        assert!(epoch.floor > 0 || end == epoch.base, "{epoch:?}");
+        assert!(!stand.in_line);
+    }
+}
+
+/// Everything that is needed is there, byte for byte, with gaps where they are recorded.
+fn check_bytes(data: &Data, n: usize, epoch: &Epoch) {
+    let end = epoch.acked_end();
+    let folder = format!("archive/w/{}/{}", epoch.key.stream(), epoch.id);
+    let mut bases: Vec<u64> = data.files(&folder, "").iter().filter_map(base).collect();
+    bases.sort_unstable();
+    let gaps = epoch.gaps();
+    let gap_at = |at: u64| gaps.iter().find(|(from, to)| (*from..*to).contains(&at));
+    let mut at = bases.first().copied().unwrap_or(end);
+    let needed = (epoch.floor.max(epoch.base)..end).find(|at| gap_at(*at).is_none());
+    if let Some(needed) = needed {
+        assert!(at <= needed, "{needed} of epoch {n} is gone");
+    }
+    if at >= end {
+        return;
+    }
+    let mut reader = Reader::open(data.path(), &epoch.key, epoch.id, Form::Log, at).unwrap();
+    let mut buf = Vec::new();
+    loop {
+        buf.clear();
+        match reader.read(end, 77, &mut buf) {
+            Ok(Chunk::Bytes(len)) => {
+                assert!((at..at + len as u64).all(|at| gap_at(at).is_none()));
+                assert_eq!(buf, bytes(n, at, at + len as u64), "epoch {n} at {at}");
+                at += len as u64;
+            }
+            Ok(Chunk::Gap(to)) => {
+                let known = gap_at(at).is_some_and(|(_, end)| to <= *end);
+                // Retention may have taken a segment between two that are still needed only below the floor.
+                assert!(
+                    known || to <= epoch.floor,
+                    "{at}..{to} is no gap of epoch {n}"
+                );
+                at = to;
+            }
+            Ok(Chunk::End) => break,
+            Err(ReadError::Missing(at)) => panic!("{at} of epoch {n} is missing: {epoch:?}"),
+            Err(e) => panic!("{e:?}"),
+        }
+    }
+    assert_eq!(at, end);
+}
+
+fn base(path: &PathBuf) -> Option<u64> {
+    let name = path.file_name()?.to_str()?;
+    (!name.ends_with(".new")).then(|| name.split('.').next()?.parse().ok())?
+}
+
+#[test]
+fn the_archive_is_what_its_senders_were_told() {
+    let slow = std::env::var_os("RUN_SLOW_TESTS").is_some();
+    let runs = if slow { 1500 } else { 60 };
+    let first = std::env::var("SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok());
+    let mut seen: BTreeMap<&'static str, usize> = BTreeMap::new();
+    for seed in first.unwrap_or(1)..first.map_or(1 + runs, |seed: u64| seed + 1) {
+        let world = Arc::new(Mutex::new(World::new(seed)));
+        let lives = std::panic::catch_unwind({
+            let world = Arc::clone(&world);
+            move || {
+                for life in 0..8 {
+                    let died = run(World::live(&world, life < 7));
+                    let mut world = world.lock().unwrap();
+                    world.count(if died.is_err() { "died" } else { "stopped" });
+                    world.meddle();
+                }
+            }
+        });
+        if let Err(panic) = lives {
+            eprintln!("SEED={seed}");
+            std::panic::resume_unwind(panic);
+        }
+        for (what, n) in &world.lock().unwrap().seen {
+            *seen.entry(what).or_default() += n;
+        }
+    }
+    if first.is_none() {
+        let expected = [
+            "compressed",
+            "compressing",
+            "died",
+            "index lost",
+            "older index put back",
+            "refused",
+            "removed",
+            "stands after all",
+            "stopped",
+            "void",
+            "witness lost",
+        ];
+        assert_eq!(
+            seen.keys().copied().collect::<Vec<_>>(),
+            expected,
+            "{seen:?}"
+        );
+    }
+}

@@ -12,10 +12,10 @@ use crate::sending::Sending;
 use crate::support::{Master, frames, lines, until};
 
 /// A small file system, gone when dropped.
-struct Small(PathBuf);
+pub(crate) struct Small(PathBuf);
 
 impl Small {
-    fn mount(at: &Path, size: &str) -> Option<Small> {
+    pub(crate) fn mount(at: &Path, size: &str) -> Option<Small> {
         fs::create_dir_all(at).unwrap();
         let options = format!("size={size}");
         let mount = Command::new("mount")

@@ -2,6 +2,9 @@
 
 use std::fs;
 
+use crate::full::Small;
+use crate::link::epoch;
+use crate::sending::Sending;
 use crate::support::{Master, frames, lines, until};
 
 #[tokio::test]
@@ -60,4 +63,39 @@ async fn damage_to_the_merged_places_does_not_stop_the_archive() {
     fs::remove_file(master.data().join("merged/places.sqlite")).unwrap();
     master.merged(100).await;
     assert_eq!(master.merged_log(), lines(0, 100));
+}
+
+#[tokio::test]
+async fn a_full_disk_under_the_merged_files_holds_up_no_ack() {
+    let mut master = Master::init();
+    let Some(_small) = Small::mount(&master.path("m"), "2M") else {
+        let name = "a_full_disk_under_the_merged_files_holds_up_no_ack";
+        service::testing::skip(name, "a tmpfs can't be mounted");
+        return;
+    };
+    let identity = master.enroll("web-1");
+    master.start().await;
+    let filler = master.path("m/filler");
+    fs::write(&filler, vec![0; 1 << 20]).unwrap();
+    let mut sending = Sending::new("decky", epoch(1), lines(0, 30_000));
+    let why = sending.send(&master, &identity).await.unwrap();
+    assert_eq!(why, delivery::sender::Why::Finished);
+    assert_eq!(sending.acked, sending.bytes.len());
+    until("the merged files are blocked", async || {
+        (master.metric("merged_failures_total").await > 0).then_some(())
+    })
+    .await;
+    // Killed while it waits, it goes on where the files end, in the middle of a line.
+    master.kill();
+    master.start().await;
+    fs::remove_file(&filler).unwrap();
+    let remounted = std::process::Command::new("mount")
+        .args(["-o", "remount,size=64M"])
+        .arg(master.path("m"))
+        .status();
+    assert!(remounted.unwrap().success());
+    master.merged(30_000).await;
+    master.stop();
+    assert!(master.merged_log() == sending.bytes);
+    assert_eq!(master.merged_json().len(), 30_000);
 }

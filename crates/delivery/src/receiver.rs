@@ -8,12 +8,13 @@ use crate::control::{Ack, Code, Decoded, Held, Hello, MAX_EPOCHS, Refuse, Resume
 use crate::{ArchiveId, Control, EpochId, Hash, Offset, is_stream_name};
 
 mod action;
+mod greeting;
 mod moving;
 mod patience;
+mod window;
 
 pub use action::{Action, Append, Closing, Opening, ReceiverLimits, Standing};
 
-use action::furthest;
 use patience::Patience;
 
 /// The listener's end of one connection whose peer is authenticated, a *session*: facts in by `handle_*`, actions out
@@ -229,15 +230,6 @@ impl Receiver {
         self.close(Closing::Violation("broken framing"));
     }
 
-    /// The stream is this connection's.
-    pub fn handle_claimed(&mut self) {
-        if let State::Claiming(_) = &self.state
-            && let State::Claiming(hello) = std::mem::replace(&mut self.state, State::Listed)
-        {
-            self.begin(hello);
-        }
-    }
-
     /// No. Also for what is found out later: a revoked certificate, a stream over its limit.
     pub fn handle_refused(&mut self, code: Code, detail: &str) {
         if self.is_closed() {
@@ -250,123 +242,6 @@ impl Receiver {
         self.actions
             .push_back(Action::Control(Control::Refuse(refuse)));
         self.close(Closing::Refused(code));
-    }
-
-    /// The stream's epochs, newest first; at most [`MAX_EPOCHS`] are told.
-    pub fn handle_epochs(&mut self, mut held: Vec<Held>) {
-        if matches!(self.state, State::Listing) {
-            held.truncate(MAX_EPOCHS);
-            self.actions
-                .push_back(Action::Control(Control::Epochs(held)));
-            self.state = State::Listed;
-        }
-    }
-
-    /// Where the epoch of an [`Action::Open`] stands.
-    pub fn handle_standing(&mut self, standing: Standing) {
-        if !matches!(self.state, State::Opening { .. }) {
-            return;
-        }
-        let State::Opening { first, epoch } = std::mem::replace(&mut self.state, State::Open)
-        else {
-            return;
-        };
-        let mut offset = standing.offset;
-        if self.bugs.has(Bug::ResumeOffByOne) && offset > Offset::ZERO {
-            offset = offset.advance(1).unwrap_or(offset);
-        }
-        self.epoch = Some(epoch);
-        self.taken = offset;
-        self.in_line = standing.in_line;
-        self.sealed = standing.sealed;
-        self.unmarked = 0;
-        if self.committed.is_none() || first.is_some() {
-            self.committed = Some(Ack {
-                epoch,
-                offset: standing.offset,
-                ledger: standing.ledger,
-            });
-        }
-        if let Some(hello) = first
-            && let Some(to) = furthest(&hello.acked, &self.limits.siblings, self.archive)
-            && to > self.taken
-            && !standing.sealed
-        {
-            let (from, cause) = (self.taken, crate::control::GapCause::Elsewhere);
-            self.actions.push_back(Action::Gap {
-                epoch,
-                from,
-                to,
-                cause,
-            });
-            self.taken = to;
-        }
-        let resume = Resume {
-            archive: self.archive,
-            epoch,
-            offset: self.taken,
-            tail: standing.tail,
-            max_frame: self.limits.max_frame,
-            sealed: standing.sealed,
-            features: Vec::new(),
-        };
-        self.actions
-            .push_back(Action::Control(Control::Resume(resume)));
-    }
-
-    /// The answer to an [`Action::Prove`]; none: the bytes are not held.
-    pub fn handle_proof(&mut self, blake3: Option<Hash>) {
-        if !self.is_closed() {
-            self.actions
-                .push_back(Action::Control(Control::Proof { blake3 }));
-        }
-    }
-
-    /// A window stands: everything of this connection below `offset` of this epoch, and its earlier epochs to their
-    /// end, is written, synced, ledgered and indexed. Once a window, never for a part of one.
-    pub fn handle_committed(&mut self, epoch: EpochId, offset: Offset, ledger: Hash) {
-        if self.is_closed() {
-            return;
-        }
-        let ack = Ack {
-            epoch,
-            offset,
-            ledger,
-        };
-        self.committed = Some(ack);
-        self.actions.push_back(Action::Control(Control::Ack(ack)));
-        if self.fenced && self.is_settled() {
-            self.handle_refused(Code::Superseded, "a newer connection has the stream");
-        }
-    }
-
-    /// The window is void: what this connection wrote since the last commit does not stand.
-    pub fn handle_void(&mut self) {
-        if !self.is_closed() {
-            self.close(Closing::Void);
-        }
-    }
-
-    /// Nothing can be committed now (`true`), or again.
-    pub fn handle_blocked(&mut self, blocked: bool, now: Instant) {
-        match (blocked, self.repeat_at) {
-            (true, None) => self.repeat_at = Some(now + self.limits.repeat),
-            (false, _) => self.repeat_at = None,
-            _ => {}
-        }
-    }
-
-    /// A newer connection has the stream: nothing more is taken, what was taken is committed, then this one ends.
-    pub fn handle_superseded(&mut self) {
-        if self.is_closed() || self.fenced {
-            return;
-        }
-        self.fenced = true;
-        if self.is_settled() {
-            self.handle_refused(Code::Superseded, "a newer connection has the stream");
-        } else {
-            self.actions.push_back(Action::Commit);
-        }
     }
 
     /// The listener goes away in `after_ms`: the peer finishes and closes.
@@ -387,15 +262,6 @@ impl Receiver {
         self.epoch.map(|epoch| (epoch, self.taken))
     }
 
-    /// Whether everything taken is committed.
-    pub fn is_settled(&self) -> bool {
-        match (self.epoch, self.committed) {
-            (Some(epoch), Some(last)) => last.epoch == epoch && last.offset >= self.taken,
-            (None, _) => true,
-            _ => false,
-        }
-    }
-
     fn is_closed(&self) -> bool {
         matches!(self.state, State::Closed)
     }
@@ -406,51 +272,6 @@ impl Receiver {
             self.state,
             State::Claiming(_) | State::Listing | State::Opening { .. }
         ) || self.fenced
-    }
-
-    fn greeted(&mut self, hello: Hello, now: Instant) {
-        self.patience.arm("frames", self.limits.idle, now);
-        if !is_stream_name(&hello.stream) {
-            return self.handle_refused(Code::BadStream, "not a stream's name");
-        }
-        let stream = hello.stream.clone();
-        self.stream.clone_from(&stream);
-        self.actions.push_back(Action::Claim { stream });
-        self.state = State::Claiming(Box::new(hello));
-    }
-
-    fn begin(&mut self, hello: Box<Hello>) {
-        let Some(epoch) = hello.epoch else {
-            self.actions.push_back(Action::List);
-            self.state = State::Listing;
-            return;
-        };
-        self.actions.push_back(Action::Open(Opening {
-            epoch,
-            after: hello.after,
-            of: hello.of,
-            base: hello.base.unwrap_or_default(),
-        }));
-        self.state = State::Opening {
-            first: Some(hello),
-            epoch,
-        };
-    }
-
-    /// Counts a question; whether there were not too many.
-    fn is_asked(&mut self) -> bool {
-        self.questions += 1;
-        if self.questions > self.limits.questions {
-            self.close(Closing::Violation("too many questions"));
-        }
-        !self.is_closed()
-    }
-
-    fn repeat(&mut self) {
-        // Before the first resume the peer does not know whose ack it is.
-        if let (Some(_), Some(ack)) = (self.epoch, self.committed) {
-            self.actions.push_back(Action::Control(Control::Ack(ack)));
-        }
     }
 
     fn close(&mut self, why: Closing) {

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+mod greeting;
+mod window;
+
 use super::*;
 use crate::Print;
 use crate::control::{Acked, GapCause};
@@ -132,23 +135,6 @@ fn closes_on_data_before_the_resume() {
 }
 
 #[test]
-fn refuses_names_that_are_none() {
-    for name in ["", "syslog", "../x", "A", "a/b", ".a"] {
-        let mut bench = Bench::new();
-        let Control::Hello(mut hello) = hello(&[]) else {
-            panic!()
-        };
-        hello.stream = name.to_owned();
-        bench.control(&Control::Hello(hello));
-        let actions = bench.actions();
-        assert!(
-            matches!(&actions[0], Action::Control(Control::Refuse(r)) if r.code == Code::BadStream),
-            "{name}"
-        );
-    }
-}
-
-#[test]
 fn counts_lines_pieces_blanks_and_gaps() {
     let mut bench = Bench::open(standing(100));
     let append = bench.receiver.handle_data(3, 30).unwrap();
@@ -262,67 +248,6 @@ fn closes_without_marks() {
 }
 
 #[test]
-fn acknowledges_nothing_but_what_is_committed() {
-    let mut bench = Bench::open(standing(0));
-    bench.receiver.handle_data(1, 9);
-    assert_eq!(bench.actions(), []);
-    bench.receiver.handle_committed(E1, at(10), Hash::of(b"l2"));
-    let ack = Ack {
-        epoch: E1,
-        offset: at(10),
-        ledger: Hash::of(b"l2"),
-    };
-    assert_eq!(bench.actions(), [Action::Control(Control::Ack(ack))]);
-}
-
-#[test]
-fn repeats_the_ack_every_ten_seconds_while_blocked() {
-    let mut bench = Bench::open(standing(40));
-    bench.receiver.handle_data(1, 9);
-    bench.receiver.handle_reading(false, bench.now);
-    bench.receiver.handle_blocked(true, bench.now);
-    assert_eq!(bench.pass(9), []);
-    for _ in 0..20 {
-        let ack = Ack {
-            epoch: E1,
-            offset: at(40),
-            ledger: Hash::of(b"l"),
-        };
-        assert_eq!(bench.pass(10), [Action::Control(Control::Ack(ack))]);
-    }
-    bench.receiver.handle_blocked(false, bench.now);
-    assert_eq!(bench.pass(10), []);
-}
-
-#[test]
-fn a_superseded_connection_commits_first_and_takes_nothing_more() {
-    let mut bench = Bench::open(standing(0));
-    bench.receiver.handle_data(1, 9);
-    bench.receiver.handle_superseded();
-    assert_eq!(bench.actions(), [Action::Commit]);
-    assert_eq!(bench.receiver.handle_data(1, 9), None);
-    bench.control(&Control::Blank { count: 1 });
-    assert_eq!((bench.actions(), taken(&bench)), (Vec::new(), 10));
-    bench.receiver.handle_committed(E1, at(10), Hash::of(b""));
-    let actions = bench.actions();
-    assert!(
-        matches!(&actions[1], Action::Control(Control::Refuse(r)) if r.code == Code::Superseded)
-    );
-    assert_eq!(
-        actions[2],
-        Action::Close(Closing::Refused(Code::Superseded))
-    );
-}
-
-#[test]
-fn a_void_window_closes_without_an_ack() {
-    let mut bench = Bench::open(standing(0));
-    bench.receiver.handle_data(1, 9);
-    bench.receiver.handle_void();
-    assert_eq!(bench.actions(), [Action::Close(Closing::Void)]);
-}
-
-#[test]
 fn a_roll_is_answered_by_a_resume() {
     let mut bench = Bench::open(standing(0));
     bench.receiver.handle_data(1, 9);
@@ -412,64 +337,4 @@ fn patience_ends_but_not_while_we_do_not_read() {
     bench.receiver.handle_reading(true, bench.now);
     assert_eq!(bench.pass(9), []);
     assert_eq!(bench.pass(1), [Action::Close(Closing::Late("frame"))]);
-}
-
-#[test]
-fn answers_at_most_64_questions() {
-    let mut bench = Bench::open(standing(1000));
-    for _ in 0..64 {
-        bench.control(&Control::Prove {
-            epoch: E1,
-            end: at(10),
-            len: 5,
-        });
-        assert!(matches!(bench.actions()[..], [Action::Prove { .. }]));
-        bench.receiver.handle_proof(None);
-        assert_eq!(
-            bench.actions(),
-            [Action::Control(Control::Proof { blake3: None })]
-        );
-    }
-    bench.control(&Control::Prove {
-        epoch: E1,
-        end: at(10),
-        len: 5,
-    });
-    bench.closes();
-}
-
-#[test]
-fn a_lost_state_is_told_the_epochs_and_says_hello_again() {
-    let mut bench = Bench::new();
-    let Control::Hello(mut lost) = hello(&[]) else {
-        panic!()
-    };
-    lost.epoch = None;
-    bench.control(&Control::Hello(lost));
-    bench.actions();
-    bench.receiver.handle_claimed();
-    assert_eq!(bench.actions(), [Action::List]);
-    bench.receiver.handle_epochs(Vec::new());
-    assert_eq!(
-        bench.actions(),
-        [Action::Control(Control::Epochs(Vec::new()))]
-    );
-    bench.control(&hello(&[]));
-    assert!(matches!(&bench.actions()[..], [Action::Open(_)]));
-}
-
-#[test]
-fn a_second_hello_is_about_the_same_stream() {
-    let mut bench = Bench::new();
-    let Control::Hello(mut lost) = hello(&[]) else {
-        panic!()
-    };
-    lost.epoch = None;
-    bench.control(&Control::Hello(lost.clone()));
-    bench.receiver.handle_claimed();
-    bench.receiver.handle_epochs(Vec::new());
-    bench.actions();
-    lost.stream = "other".to_owned();
-    bench.control(&Control::Hello(lost));
-    bench.closes();
 }

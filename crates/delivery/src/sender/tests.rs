@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+mod identity;
+
 use super::*;
 use crate::{Code, GapCause, RollCause};
 
@@ -144,59 +146,6 @@ fn confirms(actions: &[Action]) -> Vec<(EpochId, u64)> {
         _ => None,
     });
     each.collect()
-}
-
-#[test]
-fn goes_on_where_the_tail_proves_the_file() {
-    let mut bench = Bench::new(Some(E1), b"one\ntwo\nthree\n");
-    bench.control(&resume(E1, 8, b"two\n"));
-    let actions = bench.actions();
-    assert_eq!(confirms(&actions), [(E1, 8)]);
-    assert!(matches!(actions[1], Action::Read { epoch: E1, from, .. } if from == at(8)));
-}
-
-#[test]
-fn searches_the_last_common_line_of_another_file() {
-    let theirs = b"one\ntwo\nthree\nfour\n";
-    let mut bench = Bench::new(Some(E1), b"one\ntwo\nthirty\nforty\nfifty\n");
-    bench.control(&resume(E1, theirs.len() as u64, &theirs[10..]));
-    let mut found = None;
-    for _ in 0..20 {
-        for action in bench.actions() {
-            match action {
-                Action::Control(Control::Prove { end, len, .. }) => {
-                    let end = end.get() as usize;
-                    let blake3 = Some(Hash::of(&theirs[end - len as usize..end]));
-                    bench.control(&Control::Proof { blake3 });
-                }
-                Action::LineStart { at, .. } => found = Some(at),
-                other => panic!("{other:?}"),
-            }
-        }
-    }
-    // "one\ntwo\nth" is common.
-    assert_eq!(found, Some(at(10)));
-    bench.sender.handle_line_start(Some(at(8)));
-    bench.ends(&Why::Branch {
-        of: Some(E1),
-        base: at(8),
-    });
-}
-
-#[test]
-fn a_file_that_is_shorter_than_the_archive_is_another_one() {
-    let mut bench = Bench::new(Some(E1), b"one\n");
-    bench.control(&resume(E1, 8, b"two\n"));
-    let actions = bench.actions();
-    assert!(matches!(actions[..], [Action::Control(Control::Prove { end, .. })] if end == at(4)));
-}
-
-#[test]
-fn unreadable_is_no_mismatch() {
-    let mut bench = Bench::new(Some(E1), b"one\ntwo\n");
-    bench.bytes.clear();
-    bench.control(&resume(E1, 8, b"two\n"));
-    bench.ends(&Why::Unreadable);
 }
 
 #[test]
@@ -395,135 +344,6 @@ fn a_drain_ends_at_its_time() {
     ));
 }
 
-fn held(epoch: EpochId, bytes: &[u8]) -> Held {
-    let end = at(bytes.len() as u64);
-    let head = bytes.len().min(4096);
-    Held {
-        epoch,
-        end,
-        head: Print::of(at(head as u64), &bytes[..head]),
-        tail: Print::of(end, &bytes[bytes.len().saturating_sub(4096)..]),
-    }
-}
-
-#[test]
-fn adopts_the_epoch_that_the_file_proves() {
-    let file = b"one of many lines\n".repeat(300);
-    let mut bench = Bench::new(None, &file);
-    bench.control(&Control::Epochs(vec![
-        held(E2, b"one\nelf\n"),
-        held(E1, &file[..5000]),
-    ]));
-    assert_eq!(bench.actions(), [Action::Adopt(Adopted::Epoch(E1))]);
-    let mut bench = Bench::new(None, b"one\ntwo\nthree\n");
-    bench.control(&Control::Epochs(vec![
-        held(E2, b"one\nelf\n"),
-        held(E1, b""),
-    ]));
-    assert_eq!(bench.actions(), [Action::Adopt(Adopted::Unknown)]);
-}
-
-#[test]
-fn branches_off_an_epoch_that_is_too_short_to_prove_a_file() {
-    // Any file with this first line may be it.
-    let mut bench = Bench::new(None, b"# log\none\n");
-    bench.control(&Control::Epochs(vec![held(E2, b"#"), held(E1, b"# log\n")]));
-    let actions = bench.actions();
-    assert_eq!(
-        actions,
-        [Action::LineStart {
-            epoch: None,
-            at: at(6)
-        }]
-    );
-    bench.sender.handle_line_start(Some(at(6)));
-    let (of, base) = (E1, at(6));
-    assert_eq!(
-        bench.actions(),
-        [Action::Adopt(Adopted::Branch { of, base })]
-    );
-}
-
-#[test]
-fn asks_another_master_what_this_one_does_not_hold() {
-    // The sibling acknowledged 9 bytes; the file has lost the last five of them.
-    let source = |acked| Source {
-        stream: "decky".to_owned(),
-        epoch: Some(E1),
-        after: None,
-        from: at(0),
-        size: at(4),
-        acked,
-        of: None,
-        base: None,
-    };
-    let Control::Resume(mut gap) = resume(E1, 9, b"") else {
-        panic!()
-    };
-    gap.tail = Print::of(at(0), b"");
-    let other = crate::Acked {
-        archive: ArchiveId::from_bytes([9; 16]),
-        offset: at(9),
-    };
-    let mut bench = Bench::with(source(vec![other]), b"one\n");
-    bench.control(&Control::Resume(gap.clone()));
-    bench.ends(&Why::Unproved);
-    // If nobody else has them either, they are a gap that the file may fill.
-    let mut bench = Bench::with(source(Vec::new()), b"one\n");
-    bench.control(&Control::Resume(gap));
-    assert!(matches!(bench.actions()[..], [Action::LineStart { .. }]));
-}
-
-#[test]
-fn asks_about_the_whole_of_a_file_that_is_shorter_than_a_head() {
-    let mut bench = Bench::new(None, b"one\n");
-    bench.control(&Control::Epochs(vec![held(E1, b"one\ntwo\n")]));
-    let (epoch, end, len) = (E1, at(4), 4);
-    let prove = Control::Prove { epoch, end, len };
-    assert_eq!(bench.actions(), [Action::Control(prove)]);
-    let blake3 = Some(Hash::of(b"one\n"));
-    bench.control(&Control::Proof { blake3 });
-    bench.actions();
-    bench.sender.handle_line_start(Some(at(4)));
-    let (of, base) = (E1, at(4));
-    assert_eq!(
-        bench.actions(),
-        [Action::Adopt(Adopted::Branch { of, base })]
-    );
-}
-
-#[test]
-fn reads_nothing_of_a_file_that_came_back_uncompared() {
-    let mut bench = Bench::new(Some(E1), b"");
-    bench.control(&resume(E1, 8, b"two\n"));
-    assert!(matches!(
-        bench.actions()[..],
-        [Action::Confirm { .. }, Action::Read { .. }]
-    ));
-    let step = Step::Lines { to: at(12) };
-    bench.sender.handle_step(step, bench.now).unwrap();
-    bench.ends(&Why::Elsewhere);
-}
-
-#[test]
-fn branches_off_a_sealed_epoch_that_grew() {
-    let mut bench = Bench::new(Some(E1), b"one\ntwo\n");
-    let Control::Resume(mut sealed) = resume(E1, 4, b"one\n") else {
-        panic!()
-    };
-    sealed.sealed = true;
-    bench.control(&Control::Resume(sealed));
-    bench.actions();
-    bench
-        .sender
-        .handle_step(Step::Lines { to: at(8) }, bench.now)
-        .unwrap();
-    bench.ends(&Why::Branch {
-        of: Some(E1),
-        base: at(4),
-    });
-}
-
 #[test]
 fn garbage_ends_it() {
     let mut bench = Bench::open();
@@ -532,15 +352,4 @@ fn garbage_ends_it() {
     let mut bench = Bench::open();
     bench.sender.handle_garbage();
     bench.ends(&Why::Violation("data from the listener"));
-}
-
-#[test]
-fn a_file_that_is_gone_is_accepted_behind_a_gap() {
-    let mut bench = Bench::new(Some(E1), b"");
-    let Control::Resume(mut gap) = resume(E1, 53, b"") else {
-        panic!()
-    };
-    gap.tail = Print::of(at(0), b"");
-    bench.control(&Control::Resume(gap));
-    assert!(matches!(bench.actions()[..], [Action::Read { from, .. }] if from == at(53)));
 }

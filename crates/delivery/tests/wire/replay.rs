@@ -7,8 +7,11 @@ use std::time::Instant;
 use delivery::control::{Beat, Held};
 use delivery::receiver::{self, Receiver, ReceiverLimits, Standing};
 use delivery::sender::{self, Adopted, Sender, SenderLimits, Source, Step};
-use delivery::{ArchiveId, Control, EpochId, GapCause, Hash, Offset, Print, RollCause, Run, runs};
-use framing::{Decoder, Frame};
+use delivery::{ArchiveId, Control, EpochId, GapCause, Hash, Offset, Print, RollCause};
+
+mod frames;
+
+use frames::{data, frames, tell};
 
 /// The lines of an example: `*` sets something up, `→` and `←` are frames.
 pub(crate) fn replay(example: &[String]) -> Vec<String> {
@@ -378,47 +381,4 @@ fn at(n: u64) -> Offset {
 
 fn print(bytes: &[u8], end: usize, len: usize) -> Print {
     Print::of(at(end as u64), &bytes[end - len..end])
-}
-
-fn data((bytes, piece): &(Vec<u8>, bool), wire: &mut Vec<u8>) {
-    if *piece {
-        return framing::encode(bytes, wire);
-    }
-    for run in runs(bytes) {
-        match run {
-            Run::Lines(range) => {
-                framing::encode_lines(&bytes[range], wire);
-            }
-            Run::Blank(count) => {
-                let json = Control::Blank { count }.encode().expect("short");
-                framing::encode_control(&json, wire);
-            }
-        }
-    }
-}
-
-/// Whole frames: whether it is a control, and what is in it.
-fn frames(wire: &mut Vec<u8>) -> Vec<(bool, Vec<u8>)> {
-    let decoder = Decoder::new(1 << 20).with_controls();
-    let (mut found, mut done) = (Vec::new(), 0);
-    while let Some((frame, used)) = decoder.decode(&wire[done..]).expect("frames") {
-        found.push(match frame {
-            Frame::Control(json) => (true, json.to_vec()),
-            Frame::Message(message) => (false, message.to_vec()),
-        });
-        done += used;
-    }
-    wire.drain(..done);
-    found
-}
-
-/// Writes frames as the page does: one a line, as they stand on the wire.
-fn tell(arrow: char, wire: &[u8], said: &mut Vec<String>) {
-    let decoder = Decoder::new(1 << 20).with_controls();
-    let mut done = 0;
-    while let Some((_, used)) = decoder.decode(&wire[done..]).expect("frames") {
-        let frame = std::str::from_utf8(&wire[done..done + used]).expect("text");
-        said.push(format!("{arrow} {frame}"));
-        done += used;
-    }
 }

@@ -1,4 +1,4 @@
-//! The command line (INTERFACES, "Commands").
+//! The command line.
 
 use std::path::PathBuf;
 

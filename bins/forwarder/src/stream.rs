@@ -34,6 +34,7 @@ pub(crate) async fn run(mut link: Link, mut stop: watch::Receiver<bool>) -> anyh
     let mut course = Course {
         failover: Failover::new(masters),
         asking: Asking::new(masters),
+        round: 0,
         hasty: 0,
     };
     loop {
@@ -72,6 +73,8 @@ pub(crate) async fn run(mut link: Link, mut stop: watch::Receiver<bool>) -> anyh
 struct Course {
     failover: Failover,
     asking: Asking,
+    /// The list of files that masters are asked about.
+    round: u64,
     /// Sessions in a row that ended with "connect again at once" and brought nothing.
     hasty: u32,
 }
@@ -93,6 +96,10 @@ impl Course {
         stop: &mut watch::Receiver<bool>,
     ) -> anyhow::Result<Turn> {
         let ask = link.strangers() > 0;
+        let round = link.tailer.here()?.strangers_round();
+        if std::mem::replace(&mut self.round, round) != round {
+            self.asking.restart();
+        }
         let master = if ask {
             self.asking.master()
         } else {

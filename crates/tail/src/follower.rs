@@ -103,6 +103,8 @@ pub struct Follower {
     pub(crate) alien_since: Option<Instant>,
     /// Files that wait to be named; nothing: whatever is new is named at once.
     pub(crate) strangers: Option<Vec<Stranger>>,
+    /// Changes of the files that wait.
+    pub(crate) round: u64,
     /// Files were named: the epochs before them are looked for once more.
     pub(crate) unsettled: bool,
     /// The live file of the first look of all, as long as nothing is named.
@@ -151,6 +153,7 @@ impl Follower {
             strangers: options.ask.then(Vec::new),
             import: None,
             unsettled: false,
+            round: 0,
             first: first.filter(|first| first.head.sane()),
             options,
             chain,

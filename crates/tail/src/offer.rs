@@ -48,10 +48,11 @@ impl Follower {
         self.chain.iter().position(|entry| entry.id == epoch)
     }
 
-    /// The epoch behind this one.
+    /// The epoch to go on with behind this one: the next that is not over.
     pub fn successor(&self, epoch: EpochId) -> Option<EpochId> {
-        let next = self.chain.get(self.place(epoch)? + 1)?;
-        Some(next.id)
+        let mut behind = self.chain.iter().skip(self.place(epoch)? + 1);
+        let open = behind.find(|entry| entry.roll == Stage::Due && !entry.sealed);
+        open.map(|entry| entry.id)
     }
 
     /// What to tell a receiver of an epoch; none if it is not known.

@@ -32,6 +32,8 @@ pub enum Answer {
         /// Where the histories part.
         base: u64,
     },
+    /// It is a copy of another one that waits: nothing has to be read of it.
+    Copy,
 }
 
 /// One of the files.
@@ -50,6 +52,11 @@ impl Follower {
     /// How many files wait to be named, oldest first. While any do, [`Follower::next`] hands out nothing of them.
     pub fn strangers(&self) -> usize {
         self.strangers.as_ref().map_or(0, Vec::len)
+    }
+
+    /// Counts the changes of the list of files that wait: answers are about one list only.
+    pub fn strangers_round(&self) -> u64 {
+        self.round
     }
 
     /// The length of a file that waits.
@@ -118,6 +125,8 @@ impl Follower {
                 return Ok(false);
             }
         }
+        let mut answers = answers.to_vec();
+        self.drop_copies(&mut answers)?;
         let mut strangers = self.strangers.take().unwrap_or_default();
         self.listing = None;
         let lost = self.chain.is_empty();
@@ -131,6 +140,9 @@ impl Follower {
         let first = [proven, seen].into_iter().flatten().min();
         for (at, stranger) in strangers.into_iter().enumerate() {
             let answer = answers.get(at).copied().unwrap_or(Answer::New);
+            if answer == Answer::Copy {
+                continue;
+            }
             let read = match first {
                 _ if !lost => true,
                 Some(first) => at >= first,
@@ -147,6 +159,25 @@ impl Follower {
         self.changes += 1;
         self.unsettled = true;
         Ok(true)
+    }
+
+    /// Of two files that are the same epoch one is a copy: the shorter one, if the other goes on as it ends.
+    fn drop_copies(&mut self, answers: &mut [Answer]) -> Result<(), TailError> {
+        for one in 0..answers.len() {
+            for other in one + 1..answers.len() {
+                if answers[one] != answers[other] || !matches!(answers[one], Answer::Is(_)) {
+                    continue;
+                }
+                let (one_size, other_size) = (self.stranger_size(one)?, self.stranger_size(other)?);
+                let end = one_size.min(other_size);
+                let len = end.min(PRINT as u64) as u32;
+                if self.stranger_bytes(one, end, len)? == self.stranger_bytes(other, end, len)? {
+                    let copy = if one_size > other_size { other } else { one };
+                    answers[copy] = Answer::Copy;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn introduce(
@@ -238,10 +269,9 @@ impl Follower {
         newer: &[usize],
         live: Option<usize>,
     ) -> Result<(), TailError> {
-        let known = self.strangers.get_or_insert_default();
-        for stranger in &mut *known {
-            stranger.live = false;
-        }
+        let mut gone = self.strangers.take().unwrap_or_default();
+        let count = gone.len();
+        let mut there = Vec::new();
         let from = newer.len().saturating_sub(MAX_STRANGERS);
         for &at in &newer[from..] {
             // One that can't be opened has nothing to be asked about: it is named when it can be.
@@ -249,25 +279,34 @@ impl Follower {
             else {
                 continue;
             };
-            let is_live = live == Some(at);
-            let same = known
-                .iter_mut()
-                .find(|stranger| stranger.source.ident.same_inode(&source.ident));
+            let live = live == Some(at);
+            let same = gone
+                .iter()
+                .position(|known| known.source.ident.same_inode(&source.ident));
             if let Some(same) = same {
-                same.source.path = source.path;
-                same.live = is_live;
+                let mut known = gone.remove(same);
+                (known.source.path, known.live) = (source.path, live);
+                there.push(known);
                 continue;
             }
             let behind = places
                 .iter()
                 .position(|place| place.is_some_and(|place| place > at));
-            known.push(Stranger {
+            there.push(Stranger {
                 source,
                 before: behind.map(|behind| self.chain[behind].id),
-                live: is_live,
+                live,
                 head: None,
             });
         }
+        for stranger in &mut gone {
+            stranger.live = false;
+        }
+        // What has no name any more is older than what has one.
+        gone.append(&mut there);
+        // Answers are told by place: with another list all have to be asked again.
+        self.round += u64::from(gone.len() != count || !gone.is_empty());
+        self.strangers = Some(gone);
         self.note_first()
     }
 

@@ -84,7 +84,15 @@ impl Asking {
         Some(best)
     }
 
-    /// Forgets the answers: the next files are other ones.
+    /// Forgets the answers: the list of files has changed. Who can't be reached is not waited for once more.
+    pub(crate) fn restart(&mut self) {
+        *self = Self {
+            since: self.since,
+            ..Self::new(self.answers.len())
+        };
+    }
+
+    /// Forgets everything: the files are named.
     pub(crate) fn again(&mut self) {
         *self = Self::new(self.answers.len());
     }
@@ -96,7 +104,7 @@ fn better(one: Answer, other: Answer) -> Answer {
         (Answer::Is(_), _) => one,
         (_, Answer::Is(_)) | (Answer::New, _) => other,
         (Answer::Branch { base: a, .. }, Answer::Branch { base: b, .. }) if b > a => other,
-        (Answer::Branch { .. }, _) => one,
+        (Answer::Branch { .. } | Answer::Copy, _) => one,
     }
 }
 
@@ -233,3 +241,6 @@ pub(super) async fn sleep_until(until: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -584,11 +584,51 @@ fn a_file_that_changes_while_it_is_asked_about_is_asked_about_again() {
     let is = EpochId::from_bytes([7; 16]);
     assert!(!follower.name(&[Answer::Is(is)], case.now).unwrap());
     case.now = case.now.later(Duration::from_secs(1));
+    let round = follower.strangers_round();
     follower.observe(case.now).unwrap();
+    assert!(follower.strangers_round() > round);
     assert_eq!(follower.strangers(), 2);
     assert!(follower.name(&[Answer::Is(is)], case.now).unwrap());
     assert!(follower.seek(is, 4).unwrap());
     assert_eq!(case.all(&mut follower).0, b"two\n");
+}
+
+#[test]
+fn a_copy_made_before_anything_was_asked_comes_before_what_replaced_it() {
+    let mut case = Case::new();
+    case.append("a.log", b"one\n");
+    let mut options = Options::new(case.log());
+    options.ask = true;
+    let mut follower = Follower::new(options, None);
+    follower.observe(case.now).unwrap();
+    fs::copy(case.log(), case.path("a.log.1")).unwrap();
+    let live = OpenOptions::new().write(true).open(case.log()).unwrap();
+    live.set_len(0).unwrap();
+    case.append("a.log", b"two\n");
+    case.now = case.now.later(Duration::from_secs(1));
+    follower.observe(case.now).unwrap();
+    let is = EpochId::from_bytes([7; 16]);
+    assert!(follower.name(&[Answer::Is(is)], case.now).unwrap());
+    assert_eq!(case.all(&mut follower).0, b"one\ntwo\n");
+}
+
+#[test]
+fn a_copy_of_a_file_that_was_recognised_is_not_read() {
+    let mut case = Case::new();
+    case.append("a.log.old", b"one\ntwo\n");
+    case.append("a.log", b"one\ntwo\nthree\n");
+    let mut options = Options::new(case.log());
+    options.ask = true;
+    let mut follower = Follower::new(options, None);
+    follower.observe(case.now).unwrap();
+    let is = EpochId::from_bytes([7; 16]);
+    assert!(
+        follower
+            .name(&[Answer::Is(is), Answer::Is(is)], case.now)
+            .unwrap()
+    );
+    assert!(follower.seek(is, 8).unwrap());
+    assert_eq!(case.all(&mut follower).0, b"three\n");
 }
 
 /// The master can't be reached for long: the files are rotated, and we are started again, before anything is named.

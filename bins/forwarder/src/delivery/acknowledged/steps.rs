@@ -130,6 +130,8 @@ impl Session<'_> {
                     lost,
                     ..
                 } = roll;
+                // Epochs in between may be over already, when this one was continued.
+                let next = self.link.tailer.here()?.successor(epoch).unwrap_or(next);
                 info!(%epoch, offset = end, cause = cause.as_str(), %next, "rotated");
                 if !self.roll(next, cause, lost).await? {
                     return Ok(false);

@@ -54,6 +54,23 @@ impl Texts {
         archive.close().await.unwrap();
     }
 
+    /// Records that some of a stream's epoch will never come; in its text [`HOLE`]s stand for that.
+    async fn gap(&mut self, data: &Path, worker: &str, stream: &str, epoch: u8, len: usize) {
+        let key = StreamKey::new(worker, stream).unwrap();
+        let id = EpochId::from_bytes([epoch; 16]);
+        let known = self.0.iter_mut().find(|(k, e, _)| (&*k, *e) == (&key, id));
+        let (.., text) = known.unwrap();
+        let mut archive = Archive::open(data, Options::default()).await.unwrap();
+        let handle = archive
+            .open_epoch(&key, id, Form::Log, 0, Origin::default())
+            .await
+            .unwrap();
+        text.extend(std::iter::repeat_n(HOLE, len));
+        archive.gap(handle, text.len() as u64, "lag-cap").unwrap();
+        archive.commit().await.unwrap();
+        archive.close().await.unwrap();
+    }
+
     /// Says that nothing follows in a stream's epoch.
     async fn seal(&self, data: &Path, worker: &str, stream: &str, epoch: u8) {
         let key = StreamKey::new(worker, stream).unwrap();
@@ -93,7 +110,7 @@ impl Texts {
         for (key, epoch, text) in &self.0 {
             let number = u8::from_str_radix(&epoch.to_string()[..2], 16).unwrap();
             let name = format!("{} {} {number}", key.worker(), key.stream());
-            assert!(merged[name.as_bytes()] == *text, "{name}");
+            assert!(merged[name.as_bytes()] == held(text), "{name}");
         }
         let texts: HashMap<_, _> = self
             .0
@@ -121,7 +138,8 @@ impl Texts {
         let records: usize = texts
             .values()
             .map(|text| {
-                text.split(|&b| b == b'\n')
+                held(text)
+                    .split(|&b| b == b'\n')
                     .filter(|line| !line.is_empty())
                     .count()
             })
@@ -129,6 +147,14 @@ impl Texts {
         assert_eq!(master.merged_json().len(), records);
     }
 }
+
+/// What the archive has of a text.
+fn held(text: &[u8]) -> Vec<u8> {
+    text.iter().copied().filter(|&b| b != HOLE).collect()
+}
+
+/// Stands for an octet that never came.
+const HOLE: u8 = 1;
 
 #[tokio::test]
 async fn a_killed_listener_catches_up_with_the_archive_and_merges_each_line_once() {
@@ -140,6 +166,7 @@ async fn a_killed_listener_catches_up_with_the_archive_and_merges_each_line_once
             // A new epoch every other round, and late lines for the one before.
             let epoch = 10 + (round / 2) as u8;
             texts.write(&data, worker, stream, epoch, 1500).await;
+            texts.gap(&data, worker, stream, epoch, 100 + round).await;
             if round % 2 == 0 && round > 0 {
                 texts.write(&data, worker, stream, epoch - 1, 300).await;
                 texts.seal(&data, worker, stream, epoch - 1).await;

@@ -4,7 +4,7 @@
 use docker_demux::{Frames, Lines, Options, Tty};
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| {
-    let options = Options { tty: true, stderr: true, local: input.first().is_some_and(|octet| octet % 2 == 1) };
+    let options = Options { tty: true, local: input.first().is_some_and(|octet| octet % 2 == 1) };
     let (mut frames, mut tty, mut lines) = (Frames::with_limit(options, 1 << 20), Tty::new(options), Lines::default());
     let _ = input.chunks(97).try_for_each(|chunk| frames.push(chunk, &mut lines));
     let _ = frames.finish(&mut lines);

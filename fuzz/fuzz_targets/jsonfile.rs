@@ -4,7 +4,7 @@
 use docker_demux::{JsonFile, Lines, Options};
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| {
-    let options = Options { tty: false, stderr: true, local: false };
+    let options = Options { tty: false, local: false };
     let (mut whole, mut all, mut parts) = (JsonFile::new(options), Lines::default(), Lines::default());
     whole.push(input, &mut all);
     let mut first = JsonFile::new(options);

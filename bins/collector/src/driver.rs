@@ -56,8 +56,6 @@ pub struct Driver {
 pub struct Readers {
     /// Where the daemon's API is.
     pub endpoint: api::Endpoint,
-    /// Whether stderr is read.
-    pub stderr: bool,
     /// Orders for the file reader's thread.
     pub commands: mpsc::Sender<file::Command>,
     /// Where readers put what they read.
@@ -248,17 +246,10 @@ impl Readers {
     fn follow(&mut self, container: Arc<Container>, cursor: Option<Cursor>) {
         let (stop, stopped) = oneshot::channel();
         self.stops.insert(container.id.clone(), stop);
-        let (endpoint, stderr) = (self.endpoint.clone(), self.stderr);
+        let endpoint = self.endpoint.clone();
         let (events, pool) = (self.events.clone(), self.pool.clone());
         self.tasks.spawn(async move {
-            let reader = api::run(
-                &endpoint,
-                container.clone(),
-                cursor,
-                stderr,
-                events.clone(),
-                pool,
-            );
+            let reader = api::run(&endpoint, container.clone(), cursor, events.clone(), pool);
             let error = tokio::select! {
                 ended = reader => match ended {
                     Ok(()) => return,

@@ -186,15 +186,13 @@ pub async fn collect(
     let (finished, ended) = mpsc::unbounded_channel();
     let (stopping, told) = watch::channel(false);
 
-    let stderr = config.rendering.stderr;
-    let file_thread = file_reader(stderr, ordered, events.clone(), pool.clone())?;
+    let file_thread = file_reader(ordered, events.clone(), pool.clone())?;
     let writer = Writer::new(Renderer::new(&config.rendering), roster.clone());
     let pulse = health.pulse("writer");
     let writer = tokio::spawn(writer.run(config.commit, received, no_reader, full, emptied, pulse));
     let mut committer = tokio::spawn(committer.run(filled, empty, finished, told));
     let readers = Readers {
         endpoint: config.docker.clone(),
-        stderr,
         commands,
         events,
         pool,
@@ -233,7 +231,6 @@ pub async fn collect(
 
 /// Starts the file reader on a thread of its own: it blocks on the disk.
 fn file_reader(
-    stderr: bool,
     commands: mpsc::Receiver<file::Command>,
     events: mpsc::Sender<Event>,
     pool: Pool,
@@ -242,8 +239,7 @@ fn file_reader(
         .enable_time()
         .build()
         .context("make a runtime")?;
-    let options = file::Options { stderr };
-    let work = move || runtime.block_on(file::run(options, commands, events, pool));
+    let work = move || runtime.block_on(file::run(commands, events, pool));
     std::thread::Builder::new()
         .name("file-reader".to_owned())
         .spawn(work)

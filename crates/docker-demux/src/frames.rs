@@ -105,7 +105,6 @@ pub fn decode(buf: &[u8], max_frame: usize) -> Result<Option<(Frame<'_>, usize)>
 /// Decodes one container's stream into lines.
 #[derive(Clone, Debug)]
 pub struct Frames {
-    options: Options,
     max_frame: usize,
     join: Joiner,
     stamps: Stamps,
@@ -127,7 +126,6 @@ impl Frames {
     /// As [`Frames::new`], with another limit than [`MAX_FRAME`].
     pub fn with_limit(options: Options, max_frame: usize) -> Self {
         Self {
-            options,
             max_frame,
             join: Joiner::new(options.tty),
             stamps: Stamps::default(),
@@ -227,7 +225,6 @@ impl Frames {
                     self.oversized += 1;
                     self.skip = u64::from(len);
                 }
-                Frame::Output(Stream::Stderr, _) if !self.options.stderr => {}
                 Frame::Output(stream, payload) => self.payload(stream, payload, out),
             }
         }

@@ -20,7 +20,6 @@ const OPENING: &[u8] = b"{\"log\":\"";
 /// Decodes the entries of one container's log, across the files of its rotation.
 #[derive(Clone, Debug)]
 pub struct JsonFile {
-    options: Options,
     join: Joiner,
     stamps: Stamps,
     /// Octets consumed since the decoder was made.
@@ -48,7 +47,6 @@ impl JsonFile {
             }
         }
         Self {
-            options,
             join,
             stamps: Stamps::default(),
             pos: 0,
@@ -108,7 +106,7 @@ impl JsonFile {
         progress
     }
 
-    /// Counts the entries of stdout and of stderr so far; unwanted ones are not counted.
+    /// Counts the entries of stdout and of stderr so far.
     pub fn entries(&self) -> [u64; 2] {
         self.join.entries()
     }
@@ -148,9 +146,7 @@ impl JsonFile {
         // Even an unreadable stamp does not make the line unreadable.
         let time_ns = self.stamps.parse(stamp);
         let ahead = &mut self.ahead[stream.index()];
-        if stream == Stream::Stderr && !self.options.stderr {
-            out.bytes.truncate(start);
-        } else if *ahead > 0 {
+        if *ahead > 0 {
             *ahead -= 1;
             self.join.pass(stream);
             out.bytes.truncate(start);

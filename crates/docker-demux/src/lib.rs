@@ -36,8 +36,6 @@ pub use tty::Tty;
 pub struct Options {
     /// The container has a TTY: one CR before an LF is the terminal's and is removed.
     pub tty: bool,
-    /// Stderr is wanted too; without it its entries are passed over.
-    pub stderr: bool,
     /// The log driver is `local`, which drops the LF of a long line; matters to [`Tty`] alone.
     pub local: bool,
 }

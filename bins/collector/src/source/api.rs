@@ -70,7 +70,6 @@ pub async fn run(
     endpoint: &Endpoint,
     container: Arc<Container>,
     cursor: Option<Cursor>,
-    stderr: bool,
     events: mpsc::Sender<Event>,
     pool: Pool,
 ) -> Result<(), ApiError> {
@@ -85,7 +84,6 @@ pub async fn run(
         },
         options: Options {
             tty: container.tty,
-            stderr,
             local: container.log_driver == "local",
         },
         rotates: container.rotates || container.log_driver == "local",

@@ -47,13 +47,6 @@ pub enum Command {
     },
 }
 
-/// What the reader is asked for.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Options {
-    /// Whether stderr is read too.
-    pub stderr: bool,
-}
-
 /// The pause after a container had nothing to read; it doubles up to [`PAUSE_MAX`] while that stays so.
 const PAUSE_MIN: Duration = Duration::from_millis(5);
 
@@ -75,15 +68,9 @@ pub fn probe(container: &Container) -> io::Result<()> {
 /// Reads the containers it is told of until `commands` is closed or `events` has no receiver.
 ///
 /// Reads block on the disk: run it on a thread of its own (a current-thread runtime with time enabled).
-pub async fn run(
-    options: Options,
-    commands: mpsc::Receiver<Command>,
-    events: mpsc::Sender<Event>,
-    pool: Pool,
-) {
+pub async fn run(commands: mpsc::Receiver<Command>, events: mpsc::Sender<Event>, pool: Pool) {
     raise_open_files();
     let mut reader = Reader {
-        options,
         events,
         pool,
         turns: VecDeque::new(),
@@ -103,7 +90,6 @@ fn raise_open_files() {
 }
 
 struct Reader {
-    options: Options,
     events: mpsc::Sender<Event>,
     pool: Pool,
     turns: VecDeque<Turn>,
@@ -168,7 +154,7 @@ impl Reader {
                     turn.log.container = container;
                     return Ok(());
                 }
-                match Log::open(container.clone(), cursor, self.options.stderr) {
+                match Log::open(container.clone(), cursor) {
                     Ok(log) => self.turns.push_back(Turn {
                         log,
                         due: Instant::now(),

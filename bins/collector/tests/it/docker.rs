@@ -198,6 +198,13 @@ fn carries_what_docker_stored(test: &str, settings: &str, options: &[&str], raw_
     assert_eq!(lines[2006], b"no end");
     host.until("the record", || host.records().len() == 1);
     assert_eq!(host.records()[0]["fields"]["path"], "/a]b");
+    host.until("books", || {
+        host.status().values().any(|container| {
+            let dropped = &container["books"]["dropped"];
+            (&dropped["blank"], &dropped["stderr"]) == (&1.into(), &1.into())
+        })
+    });
+    assert!(host.status().values().all(|c| c["balanced"] == true));
 }
 
 #[test]

@@ -6,12 +6,6 @@ use serde::Deserialize;
 
 use crate::docker::{Output, Seen, frame, frames, seen, stderr, stdout, store, texts, written};
 
-const BOTH: Options = Options {
-    tty: false,
-    stderr: true,
-    local: false,
-};
-
 #[derive(Deserialize)]
 struct Row {
     name: String,
@@ -87,7 +81,7 @@ fn agrees_with_the_vectors() {
         assert_eq!(got, expected, "{}", row.name);
         assert_eq!(error, row.expect.error, "{}", row.name);
         // Chunk by chunk, the decoder must come to the same end.
-        let mut decoder = Frames::with_limit(BOTH, row.max_payload);
+        let mut decoder = Frames::with_limit(Options::default(), row.max_payload);
         let mut lines = Lines::default();
         let pushed = row
             .chunks_hex
@@ -113,7 +107,7 @@ fn passes_over_a_frame_over_the_limit_and_counts_it() {
     let big = frame(1, &[b'x'; 5000]);
     let stream = [a.clone(), big.clone(), big, a].concat();
     for size in [1, 7, 5000, 20000] {
-        let mut decoder = Frames::with_limit(BOTH, 4999);
+        let mut decoder = Frames::with_limit(Options::default(), 4999);
         let mut lines = Lines::default();
         for chunk in stream.chunks(size) {
             decoder.push(chunk, &mut lines).unwrap();
@@ -127,7 +121,7 @@ fn passes_over_a_frame_over_the_limit_and_counts_it() {
 fn a_daemon_error_ends_the_stream_after_the_lines_before_it() {
     let mut stream = frames(&store(&[stdout("a\n")], true));
     stream.extend(frame(3, b"error from daemon: \xffgone\n"));
-    let mut decoder = Frames::new(BOTH);
+    let mut decoder = Frames::new(Options::default());
     let mut lines = Lines::default();
     let error = decoder.push(&stream, &mut lines).unwrap_err();
     assert_eq!(
@@ -140,7 +134,7 @@ fn a_daemon_error_ends_the_stream_after_the_lines_before_it() {
 #[test]
 fn a_cut_frame_is_told() {
     let stream = frames(&store(&[stdout("a\n"), stdout("b\n")], true));
-    let mut decoder = Frames::new(BOTH);
+    let mut decoder = Frames::new(Options::default());
     let mut lines = Lines::default();
     decoder
         .push(&stream[..stream.len() - 1], &mut lines)
@@ -155,7 +149,10 @@ fn the_local_driver_drops_the_lf_of_long_lines() {
         .map(|len| stdout([vec![b'x'; len], b"\n".to_vec()].concat()))
         .into();
     assert_eq!(
-        texts(&run(BOTH, &frames(&store(&outputs, false))), Stream::Stdout),
+        texts(
+            &run(Options::default(), &frames(&store(&outputs, false))),
+            Stream::Stdout
+        ),
         written(&outputs, Stream::Stdout)
     );
 }
@@ -170,7 +167,7 @@ fn a_frame_may_hold_several_lines_or_none() {
     ]
     .concat();
     assert_eq!(
-        texts(&run(BOTH, &stream), Stream::Stdout),
+        texts(&run(Options::default(), &stream), Stream::Stdout),
         [b"a".as_slice(), b"b", b""]
     );
 }
@@ -183,7 +180,7 @@ fn without_stamps_lines_go_on_until_an_lf() {
         frame(1, b"line\nnext"),
     ]
     .concat();
-    let lines = run(BOTH, &stream);
+    let lines = run(Options::default(), &stream);
     assert_eq!(
         texts(&lines, Stream::Stdout),
         [b"half line".as_slice(), b"next"]
@@ -198,7 +195,7 @@ fn one_frame_may_be_a_line_over_the_limit() {
         .collect();
     let payload = [b"2026-11-21T05:24:25Z ".as_slice(), &text, b"\n"].concat();
     let lines = run(
-        BOTH,
+        Options::default(),
         &[frame(1, &payload), frames(&store(&[stdout("b\n")], true))].concat(),
     );
     assert_eq!(texts(&lines, Stream::Stdout), [text, b"b".to_vec()]);
@@ -235,7 +232,7 @@ proptest! {
     #[test]
     fn gives_back_what_was_written_in_chunks_of_any_size(outputs in outputs(), size in 1..40_000usize, lf in any::<bool>()) {
         let stream = frames(&store(&outputs, lf));
-        let mut decoder = Frames::new(BOTH);
+        let mut decoder = Frames::new(Options::default());
         let mut lines = Lines::default();
         for chunk in stream.chunks(size) {
             decoder.push(chunk, &mut lines).unwrap();
@@ -245,6 +242,6 @@ proptest! {
         for which in Stream::ALL {
             prop_assert_eq!(texts(&lines, which), written(&outputs, which));
         }
-        prop_assert_eq!(lines, run(BOTH, &stream));
+        prop_assert_eq!(lines, run(Options::default(), &stream));
     }
 }

@@ -5,12 +5,6 @@ use proptest::prelude::*;
 
 use crate::docker::{Output, Seen, json_log, seen, stderr, stdout, store, texts, written};
 
-const BOTH: Options = Options {
-    tty: false,
-    stderr: true,
-    local: false,
-};
-
 fn decode(options: Options, log: &[u8]) -> (Vec<Seen>, JsonFile) {
     let mut decoder = JsonFile::new(options);
     let mut lines = Lines::default();
@@ -21,7 +15,7 @@ fn decode(options: Options, log: &[u8]) -> (Vec<Seen>, JsonFile) {
 }
 
 fn check(log: &[u8], expected: &[&[u8]], corrupt: u64) {
-    let (lines, decoder) = decode(BOTH, log);
+    let (lines, decoder) = decode(Options::default(), log);
     let got: Vec<&[u8]> = lines.iter().map(|seen| seen.text.as_slice()).collect();
     assert_eq!(got, expected, "{}", log.escape_ascii());
     assert_eq!(decoder.corrupt(), corrupt, "{}", log.escape_ascii());
@@ -64,7 +58,7 @@ fn takes_any_order_blanks_attributes_and_stamps() {
 #[test]
 fn keeps_stream_stamp_and_whether_an_lf_ended_the_line() {
     let (lines, _) = decode(
-        BOTH,
+        Options::default(),
         &json_log(&store(&[stdout("a\n"), stderr("b\n"), stdout("c")], true)),
     );
     let flags: Vec<_> = lines
@@ -83,18 +77,11 @@ fn keeps_stream_stamp_and_whether_an_lf_ended_the_line() {
 }
 
 #[test]
-fn leaves_stderr_out_unless_asked_for() {
-    let (lines, _) = decode(
-        Options::default(),
-        &json_log(&store(&[stdout("a\n"), stderr("b\n")], true)),
-    );
-    assert_eq!(texts(&lines, Stream::Stdout), [b"a"]);
-    assert_eq!(lines.len(), 1);
-}
-
-#[test]
 fn removes_one_cr_of_a_terminal() {
-    let options = Options { tty: true, ..BOTH };
+    let options = Options {
+        tty: true,
+        ..Options::default()
+    };
     let long = [vec![b'x'; 16384], b"\r\n".to_vec()].concat();
     let cut_cr = [vec![b'x'; 16383], b"\r\n".to_vec()].concat();
     let outputs = [
@@ -128,14 +115,14 @@ fn joins_pieces_by_length_and_stamp() {
             stdout(text)
         })
         .into();
-    let (lines, _) = decode(BOTH, &json_log(&store(&outputs, true)));
+    let (lines, _) = decode(Options::default(), &json_log(&store(&outputs, true)));
     assert_eq!(
         texts(&lines, Stream::Stdout),
         written(&outputs, Stream::Stdout)
     );
     // A container that ended right after 16384 octets without LF, and was started again.
     let outputs = [stdout(vec![b'x'; 16384]), stdout("next\n")];
-    let (lines, _) = decode(BOTH, &json_log(&store(&outputs, true)));
+    let (lines, _) = decode(Options::default(), &json_log(&store(&outputs, true)));
     assert_eq!(
         texts(&lines, Stream::Stdout),
         written(&outputs, Stream::Stdout)
@@ -146,7 +133,7 @@ fn joins_pieces_by_length_and_stamp() {
 fn joins_pieces_that_grew_by_replacement_characters() {
     let mut text = vec![0xff; 20000];
     text.push(b'\n');
-    let (lines, _) = decode(BOTH, &json_log(&store(&[stdout(text)], true)));
+    let (lines, _) = decode(Options::default(), &json_log(&store(&[stdout(text)], true)));
     assert_eq!(
         texts(&lines, Stream::Stdout),
         ["\u{fffd}".repeat(20000).into_bytes()]
@@ -160,7 +147,7 @@ fn cuts_a_line_over_the_limit_into_parts() {
         .collect();
     text.push(b'\n');
     let outputs = [stdout(text), stdout("short\n")];
-    let (lines, _) = decode(BOTH, &json_log(&store(&outputs, true)));
+    let (lines, _) = decode(Options::default(), &json_log(&store(&outputs, true)));
     assert_eq!(
         texts(&lines, Stream::Stdout),
         written(&outputs, Stream::Stdout)
@@ -181,7 +168,7 @@ fn cuts_a_line_over_the_limit_into_parts() {
     // Exactly the limit is one line.
     let mut text = vec![b'x'; MAX_LINE];
     text.push(b'\n');
-    let (lines, _) = decode(BOTH, &json_log(&store(&[stdout(text)], true)));
+    let (lines, _) = decode(Options::default(), &json_log(&store(&[stdout(text)], true)));
     assert_eq!((lines.len(), lines[0].line.part), (1, None));
 }
 
@@ -238,7 +225,7 @@ fn skips_an_entry_over_the_limit_to_its_end() {
     let mut log = entry("before\\n");
     log.extend(entry(&"x".repeat(3 * MAX_ENTRY)));
     log.extend(entry("after\\n"));
-    let mut decoder = JsonFile::new(BOTH);
+    let mut decoder = JsonFile::new(Options::default());
     let mut lines = Lines::default();
     let mut held = Vec::new();
     for chunk in log.chunks(100_000) {
@@ -304,7 +291,7 @@ proptest! {
     #[test]
     fn gives_back_what_was_written(outputs in outputs(), seed in any::<u64>()) {
         let log = json_log(&shuffle(store(&outputs, true), seed));
-        let (lines, decoder) = decode(BOTH, &log);
+        let (lines, decoder) = decode(Options::default(), &log);
         for stream in Stream::ALL {
             prop_assert_eq!(texts(&lines, stream), written(&outputs, stream));
         }
@@ -314,7 +301,7 @@ proptest! {
     #[test]
     fn chunks_of_any_size_give_the_same(outputs in outputs(), seed in any::<u64>(), size in 1..50_000usize) {
         let log = json_log(&shuffle(store(&outputs, true), seed));
-        let mut decoder = JsonFile::new(BOTH);
+        let mut decoder = JsonFile::new(Options::default());
         let mut lines = Lines::default();
         let mut held = Vec::new();
         for chunk in log.chunks(size) {
@@ -323,13 +310,13 @@ proptest! {
             held.drain(..consumed);
         }
         decoder.finish(&mut lines);
-        prop_assert_eq!(seen(&lines), decode(BOTH, &log).0);
+        prop_assert_eq!(seen(&lines), decode(Options::default(), &log).0);
     }
 
     #[test]
     fn another_decoder_goes_on_where_one_stopped(outputs in outputs(), seed in any::<u64>()) {
         let log = json_log(&shuffle(store(&outputs, true), seed));
-        let all = decode(BOTH, &log).0;
+        let all = decode(Options::default(), &log).0;
         let mut at = 0;
         let mut got = Vec::new();
         let mut state = ([0; 2], [None; 2]);
@@ -337,7 +324,7 @@ proptest! {
         // Feed entry by entry, and throw the decoder away after each.
         while fed < log.len() {
             fed += log[fed..].iter().position(|octet| *octet == b'\n').unwrap() + 1;
-            let mut decoder = JsonFile::resume(BOTH, state.0, state.1);
+            let mut decoder = JsonFile::resume(Options::default(), state.0, state.1);
             let mut lines = Lines::default();
             decoder.push(&log[at..fed], &mut lines);
             if fed == log.len() {
@@ -359,7 +346,7 @@ proptest! {
         let third = log.len();
         log.extend(entry("third\\n"));
         log.splice((end + at).min(third - 1)..third - 1, octets);
-        let texts = texts(&decode(BOTH, &log).0, Stream::Stdout);
+        let texts = texts(&decode(Options::default(), &log).0, Stream::Stdout);
         prop_assert_eq!(&texts[0], b"first");
         prop_assert_eq!(texts.last().unwrap(), b"third");
     }
@@ -381,15 +368,15 @@ fn goes_on_in_the_middle_of_an_over_long_line() {
         true,
     );
     let log = json_log(&shuffle(entries, 7));
-    let all = decode(BOTH, &log).0;
+    let all = decode(Options::default(), &log).0;
     let ends: Vec<usize> = memchr::memchr_iter(b'\n', &log).map(|lf| lf + 1).collect();
     for stop in ends {
-        let mut first = JsonFile::new(BOTH);
+        let mut first = JsonFile::new(Options::default());
         let mut lines = Lines::default();
         first.push(&log[..stop], &mut lines);
         let mut got = seen(&lines);
         let progress = first.progress();
-        let mut second = JsonFile::resume(BOTH, progress.ahead, progress.open);
+        let mut second = JsonFile::resume(Options::default(), progress.ahead, progress.open);
         lines.clear();
         second.push(&log[progress.place as usize..], &mut lines);
         got.extend(seen(&lines));

@@ -24,7 +24,6 @@ fn frames_and_ttys() {
         for size in [1, 7, input.len().max(1)] {
             let options = Options {
                 tty: true,
-                stderr: true,
                 local: true,
             };
             let (mut frames, mut tty, mut lines) =
@@ -49,7 +48,6 @@ fn entries() {
     for input in inputs {
         let options = Options {
             tty: false,
-            stderr: true,
             local: false,
         };
         let (mut whole, mut lines) = (JsonFile::new(options), Lines::default());

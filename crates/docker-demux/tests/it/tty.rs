@@ -34,11 +34,7 @@ fn bodies(outputs: &[Output]) -> Vec<Vec<u8>> {
 }
 
 fn check(outputs: &[Output], local: bool) {
-    let options = Options {
-        tty: true,
-        stderr: false,
-        local,
-    };
+    let options = Options { tty: true, local };
     let stream = raw(&store(outputs, !local));
     for size in [1, 10, 16384, stream.len()] {
         assert_eq!(
@@ -93,7 +89,6 @@ fn the_local_driver_glues_long_lines_to_the_next_stamp() {
         ];
         let options = Options {
             tty: true,
-            stderr: false,
             local: true,
         };
         let stream = raw(&store(&outputs, false));
@@ -184,7 +179,7 @@ proptest! {
 
     #[test]
     fn chunks_of_any_size_give_the_same(octets in prop::collection::vec(any::<u8>(), 0..400), size in 1..50usize, local in any::<bool>()) {
-        let options = Options { tty: true, stderr: false, local };
+        let options = Options { tty: true, local };
         prop_assert_eq!(run(options, &octets, size), run(options, &octets, octets.len()));
     }
 }

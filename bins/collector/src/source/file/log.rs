@@ -61,16 +61,11 @@ struct Member {
 
 impl Log {
     /// Opens the log of a container where the cursor stands.
-    pub(super) fn open(
-        container: Arc<Container>,
-        cursor: Option<Cursor>,
-        stderr: bool,
-    ) -> io::Result<Self> {
+    pub(super) fn open(container: Arc<Container>, cursor: Option<Cursor>) -> io::Result<Self> {
         let path = log_path(&container)?.to_path_buf();
         let cursor = cursor.unwrap_or_default();
         let options = Options {
             tty: container.tty,
-            stderr,
             local: false,
         };
         let mut files = rotation::newer_than(&path, None)?.files;

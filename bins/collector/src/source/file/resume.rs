@@ -88,10 +88,7 @@ fn search(files: &[LogFile], cursor: &Cursor, options: Options) -> io::Result<St
         finders: Stream::ALL.map(|stream| cursor.taken(stream).map(|taken| Finder::new(*taken))),
         spots: [None; 2],
         here: Spot::default(),
-        decoder: JsonFile::new(Options {
-            stderr: true,
-            ..options
-        }),
+        decoder: JsonFile::new(options),
         lines: Lines::default(),
     };
     let mut shared = Vec::new();
@@ -100,15 +97,10 @@ fn search(files: &[LogFile], cursor: &Cursor, options: Options) -> io::Result<St
         search.here.offset = 0;
         search.file(file, &mut shared)?;
     }
-    let wanted = Stream::ALL.map(|stream| options.stderr || stream == Stream::Stdout);
     let lost = search.spots.iter().all(Option::is_none);
     // A stream whose last line is not there any more begins with the oldest entry: all of them are newer.
     let spots = search.spots.map(Option::unwrap_or_default);
-    let first = (0..2)
-        .filter(|at| wanted[*at])
-        .map(|at| spots[at])
-        .min()
-        .unwrap_or_default();
+    let first = spots[0].min(spots[1]);
     let mut start = Start {
         skip: first.file,
         offset: first.offset,
@@ -117,7 +109,7 @@ fn search(files: &[LogFile], cursor: &Cursor, options: Options) -> io::Result<St
     };
     for stream in Stream::ALL {
         let at = stream.index();
-        if wanted[at] && search.spots[at].is_some() {
+        if search.spots[at].is_some() {
             start.ahead[at] = spots[at].entries[at].saturating_sub(first.entries[at]);
             start.open[at] = open(cursor, stream);
         }

@@ -188,9 +188,10 @@ impl Daemon {
             cursor.clone(),
         );
         let pool = Pool::new(2);
-        let task = tokio::spawn(async move {
-            run(&endpoint, container, Some(cursor), true, sender, pool).await
-        });
+        let task =
+            tokio::spawn(
+                async move { run(&endpoint, container, Some(cursor), sender, pool).await },
+            );
         Running { events, task }
     }
 }

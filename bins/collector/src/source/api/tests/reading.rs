@@ -254,7 +254,6 @@ async fn says_what_is_wrong() {
         &endpoint,
         container,
         None,
-        false,
         sender,
         crate::source::Pool::new(1),
     )

@@ -202,7 +202,7 @@ pub(super) fn short(octets: &[u8]) -> String {
 }
 
 pub(super) fn open(driver: &Driver, cursor: &Cursor) -> Log {
-    Log::open(driver.container(), Some(cursor.clone()), true).unwrap()
+    Log::open(driver.container(), Some(cursor.clone())).unwrap()
 }
 
 /// Reads until there is nothing (more) to read.

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use super::docker::{Driver, numbers};
 use crate::source::{
     Container, Event, Pool,
-    file::{Command, Options, probe, run},
+    file::{Command, probe, run},
 };
 
 /// A container of its own for each driver.
@@ -57,7 +57,7 @@ async fn reads_many_containers_through_few_buffers() {
     let mut drivers: Vec<Driver> = (0..100).map(|_| Driver::new(5000, 100)).collect();
     let (commands, orders) = mpsc::channel(8);
     let (sender, events) = mpsc::channel(1);
-    let reader = tokio::spawn(run(Options::default(), orders, sender, Pool::new(2)));
+    let reader = tokio::spawn(run(orders, sender, Pool::new(2)));
     let receiver = tokio::spawn(collect(events, 100));
     for (n, driver) in drivers.iter_mut().enumerate() {
         numbers(0..50).iter().for_each(|text| driver.out(text));
@@ -71,7 +71,7 @@ async fn reads_many_containers_through_few_buffers() {
     }
     for driver in &mut drivers {
         numbers(50..100).iter().for_each(|text| driver.out(text));
-        driver.err("not asked for");
+        driver.err("of stderr");
     }
     for n in 0..100 {
         commands
@@ -84,7 +84,9 @@ async fn reads_many_containers_through_few_buffers() {
     let (lines, failed) = receiver.await.unwrap();
     assert_eq!(failed, Vec::<String>::new());
     assert_eq!(lines.len(), 100);
-    assert!(lines.values().all(|lines| *lines == numbers(0..100)));
+    let mut expected = numbers(0..100);
+    expected.push("of stderr".to_owned());
+    assert!(lines.values().all(|lines| *lines == expected));
     drop(commands);
     reader.await.unwrap();
 }
@@ -105,7 +107,7 @@ async fn says_which_file_it_can_not_read() {
     assert!(probe(&other).unwrap_err().to_string().contains("local"));
     let (commands, orders) = mpsc::channel(8);
     let (sender, events) = mpsc::channel(1);
-    let reader = tokio::spawn(run(Options::default(), orders, sender, Pool::new(2)));
+    let reader = tokio::spawn(run(orders, sender, Pool::new(2)));
     commands
         .send(Command::Attach {
             container: Arc::new(missing),
@@ -124,7 +126,7 @@ async fn an_end_that_is_taken_back_and_a_container_let_go() {
     let mut driver = Driver::new(5000, 100);
     let (commands, orders) = mpsc::channel(8);
     let (sender, events) = mpsc::channel(1);
-    let reader = tokio::spawn(run(Options::default(), orders, sender, Pool::new(2)));
+    let reader = tokio::spawn(run(orders, sender, Pool::new(2)));
     driver.out("a");
     let (first, second) = (container(&driver, 1), container(&driver, 2));
     commands

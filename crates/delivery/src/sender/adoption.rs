@@ -80,7 +80,8 @@ impl Sender {
             }
             if begins
                 && matches!(adoption.asked, Asked::Head)
-                && print.start() < size
+                && print.start() == Offset::ZERO
+                && size > Offset::ZERO
                 && self.proofs < self.limits.proofs
             {
                 adoption.asked = Asked::Whole(None, None);
@@ -128,7 +129,7 @@ impl Sender {
                 if held.head.len.max(held.tail.len) >= long {
                     return self.adopted(Adopted::Epoch(held.epoch));
                 }
-                adoption.shares(held.tail.end);
+                adoption.shares(proved(held));
             }
             _ => adoption.next(long),
         }
@@ -150,7 +151,7 @@ impl Sender {
         match adoption.asked {
             Asked::Whole(Some(ours), Some(theirs)) => {
                 if theirs == Some(ours) {
-                    adoption.shares(self.source.size);
+                    adoption.shares(Some(self.source.size));
                 } else {
                     adoption.next(self.limits.head);
                 }
@@ -167,8 +168,9 @@ impl Adoption {
     }
 
     /// The first one has all of the file up to `to`, and no more to prove it.
-    fn shares(&mut self, to: Offset) {
+    fn shares(&mut self, to: Option<Offset>) {
         if let Some(held) = self.held.pop_front()
+            && let Some(to) = to
             && self.weak.is_none_or(|(_, known)| to > known)
         {
             self.weak = Some((held.epoch, to));
@@ -185,5 +187,17 @@ impl Adoption {
             self.begins = self.begins.or(Some(held.epoch));
         }
         self.asked = Asked::Head;
+    }
+}
+
+/// Up to where short prints of head and tail speak of every byte from the first on: what is in a gap, or below one, is
+/// nobody's to share.
+fn proved(held: &Held) -> Option<Offset> {
+    if held.head.start() > Offset::ZERO {
+        None
+    } else if held.tail.start() <= held.head.end {
+        Some(held.tail.end)
+    } else {
+        Some(held.head.end)
     }
 }

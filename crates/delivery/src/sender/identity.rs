@@ -92,7 +92,7 @@ impl Sender {
         let end = held.min(self.source.size);
         let comparison = Comparison {
             of: resume.epoch,
-            search: Search::new(floor, end),
+            search: Search::new(floor, end, self.limits.head / 2),
             ours: None,
             theirs: None,
             elsewhere: (held < self.source.size && self.is_acked_beyond(held, resume))

@@ -23,6 +23,9 @@ pub(super) struct Search {
     down: bool,
     /// Most bytes of the next question: fewer, when the last one could not be answered.
     most: u32,
+    /// Bytes that were found common above what was taken as such, and how many prove that it is.
+    above: u32,
+    proof: u32,
 }
 
 /// A question: are these bytes the same?
@@ -33,7 +36,7 @@ pub(super) struct Question {
 }
 
 impl Search {
-    pub(super) fn new(floor: Offset, end: Offset) -> Self {
+    pub(super) fn new(floor: Offset, end: Offset, proof: u32) -> Self {
         Self {
             floor,
             common: floor.min(end),
@@ -42,6 +45,8 @@ impl Search {
             taken: None,
             down: false,
             most: MAX_PROVE,
+            above: 0,
+            proof,
         }
     }
 
@@ -60,12 +65,17 @@ impl Search {
 
     /// The answer to the last question.
     pub(super) fn answer(&mut self, same: bool) {
-        let Some(Question { end, .. }) = self.question() else {
+        let Some(Question { end, len }) = self.question() else {
             return;
         };
         (self.first, self.most) = (false, MAX_PROVE);
         if same {
-            (self.common, self.taken) = (end, None);
+            self.common = end;
+            self.above = self.above.saturating_add(len);
+            // A few bytes are alike in many files.
+            if self.above >= self.proof {
+                self.taken = None;
+            }
         } else {
             self.differs = end;
         }
@@ -81,6 +91,7 @@ impl Search {
             Some(_) if self.down || self.first => self.answer(false),
             Some(Question { end, .. }) => {
                 self.taken.get_or_insert((self.common, end));
+                self.above = 0;
                 (self.common, self.first, self.most) = (end, false, MAX_PROVE);
                 self.turn();
             }

@@ -166,6 +166,17 @@ fn reads_nothing_of_a_file_that_came_back_uncompared() {
 }
 
 #[test]
+fn shares_nothing_below_a_gap() {
+    // The archive has the last byte of what begins with a gap: many files have an LF there.
+    let mut gap = held(E1, b"\n");
+    let print = Print::of(at(4), b"\n");
+    (gap.end, gap.head, gap.tail) = (at(4), print, print);
+    let mut bench = Bench::new(None, b"one\ntwo\n");
+    bench.control(&Control::Epochs(vec![gap]));
+    assert_eq!(bench.actions(), [Action::Adopt(Adopted::Unknown)]);
+}
+
+#[test]
 fn branches_off_a_sealed_epoch_that_grew() {
     let mut bench = Bench::new(Some(E1), b"one\ntwo\n");
     let Control::Resume(mut sealed) = resume(E1, 4, b"one\n") else {

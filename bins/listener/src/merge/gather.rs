@@ -1,6 +1,7 @@
 //! From the inbox and the archive into the batch: which bytes come next, and what is made of them.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use anyhow::Context as _;
 use archive::{Chunk, Form, ReadError, Reader, StreamKey};
@@ -11,7 +12,7 @@ use rfc5424::Timestamp;
 use crate::merge::feed::{Mail, News, Piece, Source};
 use crate::merge::ledger;
 use crate::merge::lines::{self, Files, Written};
-use crate::merge::merger::{BATCH_BYTES, Merger, Outputs, now};
+use crate::merge::merger::{BATCH_BYTES, Merger, Outputs, REOPEN, now};
 use crate::merge::stream::{Next, Stream};
 use crate::merge::text::{LONG, Text};
 
@@ -95,10 +96,18 @@ impl Batch {
 
 impl Merger {
     /// Renders what comes next into the batch; `false` when everything is merged.
-    pub(super) fn gather(&mut self) -> anyhow::Result<bool> {
+    pub(super) fn gather(&mut self) -> bool {
+        if self.parked.is_some_and(|since| since.elapsed() >= REOPEN) {
+            self.parked = None;
+            self.streams.values_mut().for_each(|it| it.park(false));
+        }
         while self.batch.len() < BATCH_BYTES {
             if let Some(piece) = self.hear() {
-                self.piece(piece)?;
+                let key = piece.source.key.clone();
+                if !self.stream(&key).is_parked() {
+                    let rendered = self.piece(piece);
+                    self.park(&key, rendered);
+                }
                 continue;
             }
             // The one that is furthest behind first, and in turns with it those of which it is not known how far, so
@@ -115,9 +124,19 @@ impl Merger {
             };
             let key = key.clone();
             let next = self.stream(&key).next();
-            self.step(&key, next)?;
+            let stepped = self.step(&key, next);
+            self.park(&key, stepped);
         }
-        Ok(!self.batch.is_empty())
+        !self.batch.is_empty()
+    }
+
+    /// Lets a stream wait that can't be read; the others go on. Its pieces are read from the archive later.
+    fn park(&mut self, key: &StreamKey, result: anyhow::Result<()>) {
+        let Err(error) = result else { return };
+        self.metrics.merged_failures.inc();
+        tracing::error!(stream = %key, error = format!("{error:#}"), "stream can't be merged, it waits");
+        self.stream(key).park(true);
+        self.parked.get_or_insert_with(Instant::now);
     }
 
     /// Takes down what is new, and gives the next piece.

@@ -87,12 +87,14 @@ pub(super) struct Merger {
     pub(super) data: PathBuf,
     pub(super) inbox: Inbox,
     appender: Appender,
-    metrics: Metrics,
+    pub(super) metrics: Metrics,
     pulse: Arc<Pulse>,
     stop: watch::Receiver<bool>,
     drain: Duration,
     pub(super) streams: HashMap<StreamKey, Stream>,
     pub(super) back: Option<Back>,
+    /// Since when there are streams that wait because they could not be read.
+    pub(super) parked: Option<Instant>,
     /// Whose turn it is.
     pub(super) turn: bool,
     pub(super) batch: Batch,
@@ -142,6 +144,7 @@ impl Merger {
             drain: config.limits.drain,
             streams,
             back: None,
+            parked: None,
             turn: false,
             complaints: Seldom::new(Duration::from_secs(60)),
         })
@@ -163,7 +166,7 @@ impl Merger {
                     break;
                 }
             }
-            if self.gather()? {
+            if self.gather() {
                 if !self.append().await? {
                     return self.flush().await;
                 }
@@ -174,7 +177,10 @@ impl Merger {
                 break;
             }
             self.publish();
-            let period = self.pulse.period();
+            let period = match self.parked {
+                Some(_) => self.pulse.period().min(REOPEN),
+                None => self.pulse.period(),
+            };
             // Late or not, the next round looks for itself.
             let _ = tokio::time::timeout(period, self.inbox.wait()).await;
         }
@@ -299,5 +305,5 @@ pub(super) fn now() -> Timestamp {
 pub(super) const BATCH_BYTES: usize = 1 << 20;
 /// The pause before a blocked append is tried again.
 const RETRY: Duration = Duration::from_millis(500);
-/// The pause before failed outputs are opened again.
-const REOPEN: Duration = Duration::from_secs(5);
+/// The pause before failed outputs are opened again, or streams read that could not be.
+pub(super) const REOPEN: Duration = Duration::from_secs(5);

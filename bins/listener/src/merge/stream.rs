@@ -24,6 +24,8 @@ pub(super) struct Stream {
     /// Whether the ledger was read to its end, as of the last change told.
     whole: bool,
     turn: u64,
+    /// It could not be read, and waits for the next try.
+    parked: bool,
     /// In the order in which they were opened; those that are over and merged are not kept.
     epochs: Vec<Epoch>,
 }
@@ -121,6 +123,7 @@ impl Stream {
             is_news: true,
             whole: false,
             turn: 0,
+            parked: false,
             epochs: Vec::new(),
         };
         for (epoch, place) in stored.places {
@@ -270,8 +273,21 @@ impl Stream {
         }
     }
 
+    /// Lets the stream wait, or go on.
+    pub(super) fn park(&mut self, parked: bool) {
+        self.parked = parked;
+    }
+
+    /// Whether the stream waits, though there may be something to do.
+    pub(super) fn is_parked(&self) -> bool {
+        self.parked
+    }
+
     /// What comes next: the oldest epoch that has something; before one of which the ledger has more to say, that.
     pub(super) fn next(&self) -> Next {
+        if self.parked {
+            return Next::Nothing;
+        }
         self.next_below(self.epochs.len())
     }
 

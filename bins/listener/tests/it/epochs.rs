@@ -362,3 +362,28 @@ async fn a_line_over_any_limit_comes_in_marked_parts_of_its_own() {
     whole.pop();
     assert!(whole == bytes);
 }
+
+#[tokio::test]
+async fn a_stream_that_cannot_be_read_holds_up_no_other() {
+    let mut master = Master::init();
+    let data = master.data();
+    let mut texts = Texts::default();
+    for worker in ["db", "web-1", "zoo"] {
+        texts.write(&data, worker, "decky", 10, 3000).await;
+    }
+    let id = EpochId::from_bytes([10; 16]);
+    let closed = data.join(format!("archive/web-1/decky/{id}/{:020}.log", 0));
+    std::fs::rename(&closed, master.path("away")).unwrap();
+    std::fs::create_dir(&closed).unwrap();
+    master.start().await;
+    // Empty lines included.
+    let each = texts.lines() / 3;
+    master.merged(2 * each).await;
+    assert!(master.metric("merged_failures_total").await > 0);
+    assert_eq!(count(&master.merged_log()), 2 * each);
+    std::fs::remove_dir(&closed).unwrap();
+    std::fs::rename(master.path("away"), &closed).unwrap();
+    master.merged(3 * each).await;
+    master.stop();
+    texts.check(&master);
+}

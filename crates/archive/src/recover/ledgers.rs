@@ -13,7 +13,7 @@ use crate::entry::{Entry, LedgerMark};
 use crate::error::OpenError;
 use crate::facts::{self, LEDGER};
 use crate::index::Index;
-use crate::name::{EpochId, StreamKey};
+use crate::name::{EpochId, Form, StreamKey};
 
 /// What a ledger has that the index does not know.
 #[derive(Debug, Default)]
@@ -66,7 +66,9 @@ impl Recovery<'_> {
                                 .await
                                 .map_err(|e| OpenError::Index(self.data.to_owned(), e))?,
                         };
-                        facts.extend(entry.as_ref().map(facts::recovery));
+                        // Of one that the index does not know nothing stands.
+                        let nothing = || Entry::new(key.clone(), epoch, Form::Log, 0, 0);
+                        facts.push(facts::recovery(&entry.unwrap_or_else(nothing)));
                     }
                     facts.append(&mut told);
                     facts

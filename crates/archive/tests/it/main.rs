@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 mod audit;
+mod damage;
+mod epochs;
 #[expect(
     clippy::print_stderr,
     reason = "a failure prints its seed and the ledger"
@@ -9,4 +11,5 @@ mod audit;
 mod model;
 mod recovery;
 mod support;
+mod upkeep;
 mod window;

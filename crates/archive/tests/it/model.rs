@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -193,6 +193,7 @@ impl World {
 
     /// What may happen to the index while nobody looks.
     fn meddle(&mut self) {
+        self.data.settled();
         if self.dice.one_in(3) {
             self.copies.push(self.index_files());
         }
@@ -458,7 +459,7 @@ impl World {
     }
 
     /// What is on the disk is what was told; nothing is damaged, and the gaps are those that were recorded.
-    async fn check(world: &Mutex<World>, path: &std::path::Path) {
+    async fn check(world: &Mutex<World>, path: &Path) {
         let damage = verify(path).await;
         for what in &damage {
             eprintln!("{what}");
@@ -500,7 +501,7 @@ impl World {
     }
 }
 
-fn tell_ledger(data: &std::path::Path, epoch: &Epoch) {
+fn tell_ledger(data: &Path, epoch: &Epoch) {
     let ledger = format!("archive/w/{}/ledger.jsonl", epoch.key.stream());
     let id = epoch.id.to_string();
     for line in fs::read_to_string(data.join(ledger)).unwrap().lines() {
@@ -510,7 +511,7 @@ fn tell_ledger(data: &std::path::Path, epoch: &Epoch) {
     }
 }
 
-async fn verify(path: &std::path::Path) -> Vec<Damage> {
+async fn verify(path: &Path) -> Vec<Damage> {
     let mut damage = Vec::new();
     audit::verify(path, Scope::default(), &mut |what| damage.push(what))
         .await
@@ -560,7 +561,11 @@ fn check_prints(n: usize, epoch: &Epoch, stand: &archive::Stand) {
 fn check_bytes(data: &Data, n: usize, epoch: &Epoch) {
     let end = epoch.acked_end();
     let folder = format!("archive/w/{}/{}", epoch.key.stream(), epoch.id);
-    let mut bases: Vec<u64> = data.files(&folder, "").iter().filter_map(base).collect();
+    let mut bases: Vec<u64> = data
+        .files(&folder, "")
+        .iter()
+        .filter_map(|path| base(path))
+        .collect();
     bases.sort_unstable();
     let gaps = epoch.gaps();
     let gap_at = |at: u64| gaps.iter().find(|(from, to)| (*from..*to).contains(&at));
@@ -599,7 +604,7 @@ fn check_bytes(data: &Data, n: usize, epoch: &Epoch) {
     assert_eq!(at, end);
 }
 
-fn base(path: &PathBuf) -> Option<u64> {
+fn base(path: &Path) -> Option<u64> {
     let name = path.file_name()?.to_str()?;
     (!name.ends_with(".new")).then(|| name.split('.').next()?.parse().ok())?
 }

@@ -59,7 +59,19 @@ impl Data {
             .collect()
     }
 
+    /// Waits until a dropped archive's index is closed, which happens on a thread of its own.
+    pub(crate) fn settled(&self) {
+        let wal = self.path().join("index.sqlite-wal");
+        let since = std::time::Instant::now();
+        // A reader leaves an empty one.
+        while fs::metadata(&wal).is_ok_and(|wal| wal.len() > 0) {
+            assert!(since.elapsed().as_secs() < 10, "the index is still open");
+            std::thread::yield_now();
+        }
+    }
+
     pub(crate) fn forget_index(&self) {
+        self.settled();
         for suffix in ["", "-wal", "-shm"] {
             let _ = fs::remove_file(self.path().join(format!("index.sqlite{suffix}")));
         }
@@ -67,9 +79,12 @@ impl Data {
 
     /// Kinds of the facts in the ledger of a worker's plain stream.
     pub(crate) fn facts(&self, worker: &str) -> Vec<String> {
-        let ledger = self
-            .path()
-            .join(format!("archive/{worker}/syslog/ledger.jsonl"));
+        self.kinds(&format!("{worker}/syslog"))
+    }
+
+    /// Kinds of the facts in a stream's ledger.
+    pub(crate) fn kinds(&self, stream: &str) -> Vec<String> {
+        let ledger = self.path().join(format!("archive/{stream}/ledger.jsonl"));
         let text = fs::read_to_string(ledger).unwrap_or_default();
         let line = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap();
         text.lines()

@@ -58,7 +58,7 @@ impl Texts {
     async fn gap(&mut self, data: &Path, worker: &str, stream: &str, epoch: u8, len: usize) {
         let key = StreamKey::new(worker, stream).unwrap();
         let id = EpochId::from_bytes([epoch; 16]);
-        let known = self.0.iter_mut().find(|(k, e, _)| (&*k, *e) == (&key, id));
+        let known = self.0.iter_mut().find(|(k, e, _)| *k == key && *e == id);
         let (.., text) = known.unwrap();
         let mut archive = Archive::open(data, Options::default()).await.unwrap();
         let handle = archive

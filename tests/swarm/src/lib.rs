@@ -9,6 +9,7 @@ mod child;
 pub mod demo;
 mod docker;
 mod master;
+mod metrics;
 mod peers;
 mod programs;
 pub mod torture;
@@ -20,6 +21,7 @@ pub use check::{Interleaving, Source, container_lines, interleaving, merged_line
 pub use child::Child;
 pub use docker::{Container, ContainerSpec, Daemon, Image};
 pub use master::Master;
+pub use metrics::Metrics;
 pub use peers::{Decnet, Driver, Rsyslog, free_port};
 pub use programs::Programs;
 pub use wait::until;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 
 use crate::child::Child;
+use crate::metrics::Metrics;
 use crate::programs::Programs;
 use crate::wait::until;
 
@@ -71,6 +72,55 @@ impl Master {
             &["enroll", name, "--data", path(&data)?, "--out", path(&out)?],
         )?;
         Ok(out)
+    }
+
+    /// Enrols a worker again, whose older certificates are revoked, and gives the folder of its new identity.
+    ///
+    /// # Errors
+    /// `enroll` fails.
+    pub fn enroll_again(&self, name: &str) -> anyhow::Result<PathBuf> {
+        let out = self.dir.join("bundles").join(format!("{name}-again"));
+        let data = self.data();
+        let args = [
+            "enroll",
+            name,
+            "--replace",
+            "--data",
+            path(&data)?,
+            "--out",
+            path(&out)?,
+        ];
+        self.programs.run("logferry-listener", &args)?;
+        Ok(out)
+    }
+
+    /// Gaps in the archive, one JSON object each.
+    ///
+    /// # Errors
+    /// The command fails.
+    pub fn gaps(&self) -> anyhow::Result<Vec<serde_json::Value>> {
+        let data = self.data();
+        let args = ["gaps", "--json", "--data", path(&data)?];
+        let text = self.programs.run("logferry-listener", &args)?;
+        text.lines().map(|l| Ok(serde_json::from_str(l)?)).collect()
+    }
+
+    /// Holds the archive against its ledger.
+    ///
+    /// # Errors
+    /// What is damaged.
+    pub fn verify(&self) -> anyhow::Result<()> {
+        let data = self.data();
+        let args = ["verify", "--data", path(&data)?];
+        self.programs.run("logferry-listener", &args).map(|_| ())
+    }
+
+    /// What the listener's status endpoint shows as metrics.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn metrics(&self) -> anyhow::Result<Metrics> {
+        Metrics::ask(&self.data().join("status.sock"))
     }
 
     /// Revokes a worker.

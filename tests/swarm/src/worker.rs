@@ -6,11 +6,15 @@ use std::time::Duration;
 use anyhow::Context;
 
 use crate::child::Child;
+use crate::metrics::Metrics;
 use crate::programs::Programs;
 use crate::wait::until;
 
+/// The name of the one stream.
+const STREAM: &str = "decky";
+
 /// What a worker is made of.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct WorkerSpec {
     /// Docker's socket (`unix://…`); without it there is no collector and the `.log` is somebody else's.
     pub docker: Option<String>,
@@ -20,6 +24,26 @@ pub struct WorkerSpec {
     pub read: String,
     /// Whether stderr is collected.
     pub stderr: bool,
+    /// `acknowledged`, `auto` or `plain`.
+    pub delivery: &'static str,
+    /// What the forwarder follows, if not the collector's `.log`.
+    pub log: Option<PathBuf>,
+    /// More lines of the forwarder's configuration.
+    pub forwarder: String,
+}
+
+impl Default for WorkerSpec {
+    fn default() -> WorkerSpec {
+        WorkerSpec {
+            docker: None,
+            label: String::new(),
+            read: String::new(),
+            stderr: false,
+            delivery: "acknowledged",
+            log: None,
+            forwarder: String::new(),
+        }
+    }
 }
 
 /// A worker's folder and its two programs.
@@ -27,6 +51,7 @@ pub struct WorkerSpec {
 pub struct Worker {
     dir: PathBuf,
     programs: Programs,
+    spec: WorkerSpec,
     collector: Option<Child>,
     forwarder: Option<Child>,
 }
@@ -41,6 +66,7 @@ impl Worker {
         let worker = Worker {
             dir: dir.to_path_buf(),
             programs: programs.clone(),
+            spec: spec.clone(),
             collector: None,
             forwarder: None,
         };
@@ -88,11 +114,12 @@ impl Worker {
     /// It does not come up.
     pub fn start_forwarder(&mut self, master: &str, identity: &Path) -> anyhow::Result<()> {
         let text = format!(
-            "masters = [\"{master}\"]\nidentity = \"{}\"\nstate = \"{}\"\ndelivery = \"plain\"\n\
-             [[stream]]\nname = \"decky\"\npath = \"{}\"\n",
-            identity.display(),
-            self.dir.join("forwarder").display(),
-            self.log().display()
+            "masters = [\"{master}\"]\nidentity = {identity:?}\nstate = {:?}\ndelivery = {:?}\n{}\n\
+             [[stream]]\nname = \"{STREAM}\"\npath = {:?}\n",
+            self.forwarder_state(),
+            self.spec.delivery,
+            self.spec.forwarder,
+            self.log()
         );
         std::fs::write(self.forwarder_config(), text)?;
         let config = self.forwarder_config();
@@ -175,6 +202,26 @@ impl Worker {
         self.forwarder.as_mut()
     }
 
+    /// Starts the forwarder again as it was.
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub fn restart_forwarder(&mut self) -> anyhow::Result<()> {
+        let config = self.forwarder_config();
+        self.forwarder = Some(self.start("logferry-forwarder", &config, "forwarder.messages")?);
+        Ok(())
+    }
+
+    /// Stops the forwarder in order.
+    ///
+    /// # Errors
+    /// It does not stop.
+    pub fn stop_forwarder(&mut self) -> anyhow::Result<()> {
+        self.forwarder.take().map_or(Ok(()), |child| {
+            child.stop(Duration::from_secs(30)).map(|_| ())
+        })
+    }
+
     /// Kills the collector.
     ///
     /// # Errors
@@ -207,12 +254,38 @@ impl Worker {
 
     /// The name under which the master keeps its stream: plain mode knows no other.
     pub fn stream(&self) -> &'static str {
-        "syslog"
+        if self.spec.delivery == "plain" {
+            "syslog"
+        } else {
+            STREAM
+        }
+    }
+
+    /// The forwarder's state directory.
+    pub fn forwarder_state(&self) -> PathBuf {
+        self.dir.join("forwarder")
+    }
+
+    /// What the forwarder's status endpoint shows as metrics.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn forwarder_metrics(&self) -> anyhow::Result<Metrics> {
+        Metrics::ask(&self.forwarder_state().join("status.sock"))
+    }
+
+    /// What the collector's status endpoint shows as metrics.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn collector_metrics(&self) -> anyhow::Result<Metrics> {
+        Metrics::ask(&self.dir.join("collector").join("status.sock"))
     }
 
     /// The `.log`.
     pub fn log(&self) -> PathBuf {
-        self.dir.join("decky.log")
+        let own = || self.dir.join("decky.log");
+        self.spec.log.clone().unwrap_or_else(own)
     }
 
     /// The `.json`.

@@ -14,6 +14,9 @@ const PROGRESS: Duration = Duration::from_secs(4);
 /// How long a program may take to start.
 const YOUNG: Duration = Duration::from_secs(2);
 
+/// How long it may take to answer, or to end because it can't.
+const START: Duration = Duration::from_secs(60);
+
 /// How often what happened.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
@@ -345,9 +348,15 @@ impl Swarm {
         }
         self.disk(who).drain()?;
         // One that could not start is started again by its unit; one that was at work must have waited.
-        if (killed || young) && self.program(who).check_alive().is_err() {
-            self.tally.ended += 1;
-            self.program(who).restart()?;
+        if killed || young {
+            let program = self.program(who);
+            let started =
+                || Ok((program.check_alive().is_err() || program.status().is_ok()).then_some(()));
+            until("a program that starts, or ends", START, started)?;
+            if self.program(who).check_alive().is_err() {
+                self.tally.ended += 1;
+                self.program(who).restart()?;
+            }
         }
         Ok(())
     }

@@ -4,12 +4,15 @@
     reason = "a test that can't go on says so by a panic"
 )]
 
+mod acknowledged;
 mod bad_input;
 mod books;
 mod bursts;
 mod containers;
 mod faults;
 mod peers;
+mod pipe;
 mod records;
 mod stage;
 mod support;
+mod torture;

@@ -91,8 +91,11 @@ impl Bench {
             Ok(std::net::TcpStream::connect(("127.0.0.1", port)).ok())
         })
         .unwrap();
-        let mut worker =
-            Worker::new(&self.programs, &self.path("w1"), &WorkerSpec::default()).unwrap();
+        let spec = WorkerSpec {
+            delivery: "plain",
+            ..WorkerSpec::default()
+        };
+        let mut worker = Worker::new(&self.programs, &self.path("w1"), &spec).unwrap();
         std::fs::copy(&self.source, worker.log()).unwrap();
         let addr = format!("127.0.0.1:{port}");
         worker.start_forwarder(&addr, &self.identity).unwrap();

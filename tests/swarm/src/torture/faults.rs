@@ -11,9 +11,6 @@ use crate::wait::until;
 
 /// How long something that was killed may take to show that it was at work before.
 const PROGRESS: Duration = Duration::from_secs(4);
-/// How long a program may take to start.
-const YOUNG: Duration = Duration::from_secs(2);
-
 /// How long it may take to answer, or to end because it can't.
 const START: Duration = Duration::from_secs(60);
 
@@ -335,7 +332,7 @@ impl Swarm {
         if !self.disk(who).can_fill() {
             return Ok(());
         }
-        let young = self.program(who).age() < YOUNG;
+        let young = self.program(who).status().is_err();
         self.disk(who).fill()?;
         self.tally.full += 1;
         self.nap(1_500);

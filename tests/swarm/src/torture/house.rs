@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use rustix::process::Signal;
@@ -25,7 +25,6 @@ pub(super) struct Program {
     messages: PathBuf,
     child: Option<Child>,
     paused: bool,
-    started: Instant,
     /// The most memory that any of its processes has had resident, in KiB.
     pub(super) peak_kib: u64,
     /// How often it was killed.
@@ -49,7 +48,6 @@ impl Program {
             messages: dir.join(format!("{name}.messages")),
             child: None,
             paused: false,
-            started: Instant::now(),
             peak_kib: 0,
             kills: 0,
         })
@@ -66,7 +64,6 @@ impl Program {
             let args = ["run", "--config", config];
             let path = self.programs.path(&self.program());
             self.child = Some(Child::start(&path, args, &[], &self.messages)?);
-            self.started = Instant::now();
         }
         Ok(())
     }
@@ -123,11 +120,6 @@ impl Program {
             anyhow::ensure!(status.success(), "{} stopped with {status}", self.name);
         }
         Ok(())
-    }
-
-    /// For how long it has been running.
-    pub(super) fn age(&self) -> Duration {
-        self.started.elapsed()
     }
 
     /// Whether a process of it runs.

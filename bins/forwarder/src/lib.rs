@@ -6,6 +6,7 @@
 //! but the store and the ledger, so one that is blocked delays no other.
 
 pub mod args;
+mod books;
 pub mod commands;
 mod config;
 mod connection;

@@ -136,8 +136,8 @@ impl Link {
     pub(crate) async fn save(&mut self) -> anyhow::Result<bool> {
         let follower = self.tailer.here()?;
         let changes = follower.changes();
-        self.stored.checkpoint = follower.checkpoint();
-        self.stored.forget_old();
+        let checkpoint = follower.checkpoint();
+        self.stored.turn(checkpoint);
         match state::save(&self.shared.store, &self.name, &self.stored).await {
             Ok(()) => {
                 self.remembered = Some(changes);
@@ -170,6 +170,7 @@ impl Link {
             return Ok(false);
         }
         self.recorded = key;
+        self.stored.books.gap(&gap);
         self.board.gap(gap.cause.as_str(), gap.known);
         warn!(epoch = %gap.epoch, offset = gap.from, to = gap.to, bytes = gap.known,
               cause = gap.cause.as_str(), "gap");
@@ -195,6 +196,8 @@ impl Link {
     pub(crate) fn stand(&mut self) -> anyhow::Result<()> {
         let follower = self.tailer.here()?;
         let (standing, syncs) = (follower.standing(), follower.syncs());
+        let sums = self.stored.sums(&follower.checkpoint());
+        self.board.books(sums);
         let before = std::mem::replace(&mut self.syncs, syncs);
         self.board.metrics.syncs.inc_by(syncs - before);
         self.board.stand(standing, Instant::now());
@@ -245,11 +248,11 @@ impl Link {
 
     /// Looks at the file while nothing is read: without a session, or while the peer takes nothing. Not cancel safe.
     pub(crate) async fn observe(&mut self) -> anyhow::Result<()> {
-        let (standing, error) = self.patience.wait(self.tailer.observe()).await?;
+        let error = self.patience.wait(self.tailer.observe()).await?;
         if let Some(error) = error {
             self.trouble(&error);
         }
-        self.board.stand(standing, Instant::now());
+        self.stand()?;
         self.remember().await?;
         Ok(())
     }

@@ -5,6 +5,8 @@ use offsets::{Change, Store};
 use serde::{Deserialize, Serialize};
 use tail::Checkpoint;
 
+use crate::books::{Books, Sums};
+
 /// The store's file in the state directory.
 pub(crate) const STORE: &str = "offsets.sqlite";
 /// The ledger's file in the state directory.
@@ -18,6 +20,9 @@ pub(crate) struct Stored {
     /// What each archive has acknowledged; nothing in plain mode, in which a receiver acknowledges nothing.
     #[serde(default)]
     pub(crate) acked: Vec<Acked>,
+    /// What became of all octets.
+    #[serde(default)]
+    pub(crate) books: Books,
 }
 
 /// One archive's word (docs/wire.md, `acked`).
@@ -61,12 +66,29 @@ impl Stored {
         self.acked.iter().filter(move |acked| acked.epoch == epoch)
     }
 
-    /// Forgets what was acknowledged of epochs that are forgotten.
-    pub(crate) fn forget_old(&mut self) {
+    /// Takes up a newer checkpoint; of epochs that are forgotten only the sums stay.
+    pub(crate) fn turn(&mut self, checkpoint: Checkpoint) {
+        let acked = std::mem::take(&mut self.acked);
+        let most = |epoch| most(&acked, epoch);
+        self.books.turn(&self.checkpoint, &checkpoint, most);
+        self.checkpoint = checkpoint;
         let epochs = &self.checkpoint.epochs;
+        self.acked = acked;
         self.acked
             .retain(|acked| epochs.iter().any(|known| known.epoch == acked.epoch));
     }
+
+    /// What became of all octets, where the follower stands at `checkpoint`.
+    pub(crate) fn sums(&self, checkpoint: &Checkpoint) -> Sums {
+        self.books
+            .sums(checkpoint, |epoch| most(&self.acked, epoch))
+    }
+}
+
+/// What the furthest archive has of `epoch`.
+fn most(acked: &[Acked], epoch: tail::EpochId) -> u64 {
+    let of = acked.iter().filter(|acked| acked.epoch == epoch);
+    of.map(|acked| acked.offset).max().unwrap_or(0)
 }
 
 /// Reads a stream's state; nothing before the first start.

@@ -6,6 +6,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 use tail::Standing;
 
+use crate::books::Sums;
 use crate::metrics::StreamMetrics;
 
 /// One stream's standing, shared between its task and the status endpoint.
@@ -38,6 +39,7 @@ struct Lines {
     standing: Standing,
     master: Option<String>,
     mode: Option<Mode>,
+    books: Sums,
     /// What an archive has, and of which epoch.
     acknowledged: Option<(tail::EpochId, u64)>,
     error: Option<String>,
@@ -55,6 +57,7 @@ impl Board {
                 standing: Standing::default(),
                 master: None,
                 mode: None,
+                books: Sums::default(),
                 acknowledged: None,
                 error: None,
                 gaps: 0,
@@ -103,6 +106,11 @@ impl Board {
         });
     }
 
+    /// What became of all octets.
+    pub(crate) fn books(&self, sums: Sums) {
+        self.edit(|lines| lines.books = sums);
+    }
+
     /// An archive has everything of `epoch` below `offset`.
     pub(crate) fn acknowledged(&self, epoch: tail::EpochId, offset: u64) {
         self.metrics.acks.inc();
@@ -139,6 +147,7 @@ impl Board {
                 "delivered_bytes": lines.standing.total,
                 "oldest_unsent_seconds": lines.age(Instant::now()),
                 "gaps": lines.gaps,
+                "books": lines.books.to_json(),
             });
             if let (Some(value), Value::Object(more)) = (value.as_object_mut(), more) {
                 value.extend(more);

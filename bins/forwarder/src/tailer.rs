@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use delivery::{Control, Run};
-use tail::{Follower, Now, Standing, Step, TailError};
+use tail::{Follower, Now, Step, TailError};
 use tokio::task::JoinHandle;
 
 /// A follower that is here, or away reading.
@@ -189,12 +189,9 @@ impl Tailer {
     ///
     /// # Errors
     /// The looking thread panicked.
-    pub(crate) async fn observe(&mut self) -> anyhow::Result<(Standing, Option<TailError>)> {
-        self.with(|follower| {
-            let error = follower.observe(Now::system()).err();
-            (follower.standing(), error)
-        })
-        .await
+    pub(crate) async fn observe(&mut self) -> anyhow::Result<Option<TailError>> {
+        self.with(|follower| follower.observe(Now::system()).err())
+            .await
     }
 }
 

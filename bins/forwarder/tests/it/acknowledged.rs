@@ -268,8 +268,20 @@ async fn a_lag_limit_is_a_gap_on_both_sides() {
     bed.append(&lines(0..1000));
     let forwarder = bed.start_with(&[master.port], "max_lag_bytes = 10000", limits());
     until(async || master.archive().text().ends_with(&line_end(999))).await;
+    let size = lines(0..1000).len() as u64;
+    forwarder.delivered(size).await;
     let metrics = forwarder.metrics().await;
+    let books = forwarder.stream().await.unwrap()["books"].clone();
     forwarder.stop().await;
+    let skipped = master.archive().gaps()[0].1 as u64;
+    let expected = serde_json::json!({
+        "written": size,
+        "acknowledged": size - skipped,
+        "pending": 0,
+        "gaps": skipped,
+        "balanced": true,
+    });
+    assert_eq!(books, expected);
     let archive = master.archive();
     let (from, to, cause) = archive.gaps()[0];
     assert_eq!((from, cause), (0, delivery::GapCause::LagCap));

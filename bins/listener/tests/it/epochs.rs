@@ -387,3 +387,43 @@ async fn a_stream_that_cannot_be_read_holds_up_no_other() {
     master.stop();
     texts.check(&master);
 }
+
+#[tokio::test]
+async fn a_line_that_is_being_cut_goes_on_after_a_restart() {
+    let mut master = Master::init();
+    let key = StreamKey::new("web-1", "decky").unwrap();
+    let id = EpochId::from_bytes([1; 16]);
+    let data = master.data();
+    let append = async |bytes: &[u8]| {
+        let mut archive = Archive::open(&data, Options::default()).await.unwrap();
+        let handle = archive
+            .open_epoch(&key, id, Form::Log, 0, Origin::default())
+            .await
+            .unwrap();
+        for window in bytes.chunks(4 << 20) {
+            archive.append(handle, window).unwrap();
+            archive.commit().await.unwrap();
+        }
+        archive.close().await.unwrap();
+    };
+    let part = 4 << 20;
+    append(&[&b"before\n"[..], &vec![b'x'; 2 * part + 5]].concat()).await;
+    master.start().await;
+    master.merged(3).await;
+    master.stop();
+    append(b"y\nafter\n").await;
+    master.start().await;
+    master.merged(5).await;
+    master.stop();
+    let log = String::from_utf8(master.merged_log()).unwrap();
+    let mark = |part: &str| {
+        format!(
+            "<134>1 - web-1 decky - raw [logferry@32473 source_stream=\"decky\" source_epoch=\"{id}\" line=\"7\" \
+             part={part}] "
+        )
+    };
+    let x = "x".repeat(part);
+    let (second, last) = (mark("\"2\""), mark("\"3\" last=\"1\""));
+    let expected = format!("before\n{x}\n{second}{x}\n{last}xxxxxy\nafter\n");
+    assert!(log == expected);
+}

@@ -259,12 +259,14 @@ impl Follower {
     /// that ended in order say nothing, since what stands there may be older, and touched.
     fn missing(&self, places: &[Option<usize>]) -> i64 {
         let waits = |entry: &Entry| entry.roll != Stage::Done && !entry.sealed;
+        // Held open without a name, it can't be what stands there; what changed later is.
+        let later = |entry: &Entry| entry.source.is_some() || !waits(entry);
         self.chain
             .iter()
             .zip(places)
             .take_while(|(_, place)| place.is_none())
-            .filter(|(entry, _)| entry.source.is_none() && (waits(entry) || entry.lost.is_some()))
-            .map(|(entry, _)| entry.ident.modified_ns + i64::from(!waits(entry)))
+            .filter(|(entry, _)| waits(entry) || entry.source.is_none() && entry.lost.is_some())
+            .map(|(entry, _)| entry.ident.modified_ns + i64::from(later(entry)))
             .max()
             .unwrap_or(i64::MAX)
     }

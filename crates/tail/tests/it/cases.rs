@@ -718,3 +718,36 @@ fn a_file_that_was_cut_is_not_offered_as_its_epoch() {
     assert_eq!((offer.epoch, offer.size), (span.epoch, 110));
     assert_eq!(case.all(&mut follower).0, b"and more\nnew\n");
 }
+
+/// The only file between one that is held open without a name and one that was known while it was empty.
+#[test]
+fn a_copy_behind_a_file_that_lost_its_name_is_found() {
+    let mut case = Case::new();
+    case.append("a.log", b"zero\n");
+    let mut follower = case.follow();
+    case.all(&mut follower);
+    case.rename("a.log", "a.log.1");
+    case.append(
+        "a.log",
+        b"the first, which is as long as it takes to be sure of what it is: one\n",
+    );
+    follower.observe(case.now).unwrap();
+    case.rename("a.log", "a.log.2");
+    case.append("a.log", b"");
+    case.now = case.now.later(Duration::from_secs(1));
+    follower.observe(case.now).unwrap();
+    fs::remove_file(case.path("a.log.1")).unwrap();
+    fs::remove_file(case.path("a.log.2")).unwrap();
+    case.append("a.log", b"never seen\n");
+    fs::copy(case.log(), case.path("a.log.2")).unwrap();
+    let live = OpenOptions::new().write(true).open(case.log()).unwrap();
+    live.set_len(0).unwrap();
+    case.rename("a.log", "a.log.1");
+    case.append("a.log", b"the last\n");
+    let (bytes, _) = case.all(&mut follower);
+    assert!(
+        bytes.ends_with(b"one\nnever seen\nthe last\n"),
+        "{:?}",
+        String::from_utf8_lossy(&bytes)
+    );
+}

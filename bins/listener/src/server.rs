@@ -243,17 +243,18 @@ fn mode_name(mode: Mode) -> &'static str {
     }
 }
 
-/// Asks the kernel to find dead peers.
+/// Asks the kernel to find dead peers, and to send small answers at once.
 fn prepare(tcp: &TcpStream) {
     use rustix::net::sockopt;
     let set = || {
+        sockopt::set_tcp_nodelay(tcp, true)?;
         sockopt::set_socket_keepalive(tcp, true)?;
         sockopt::set_tcp_keepidle(tcp, Duration::from_secs(60))?;
         sockopt::set_tcp_keepintvl(tcp, Duration::from_secs(10))?;
         sockopt::set_tcp_keepcnt(tcp, 6)
     };
     if let Err(error) = set() {
-        tracing::debug!(error = %io::Error::from(error), "keepalive can't be set");
+        tracing::debug!(error = %io::Error::from(error), "a socket option can't be set");
     }
 }
 

@@ -20,6 +20,7 @@ use crate::workers::Worker;
 
 mod answers;
 mod links;
+mod stands;
 mod trouble;
 mod window;
 

@@ -14,6 +14,7 @@ use crate::workers::Worker;
 pub(super) struct Links {
     pub(super) admission: Admission,
     by_id: HashMap<ConnectionId, Link>,
+    blocked: bool,
 }
 
 /// One connection.
@@ -53,6 +54,7 @@ impl Links {
         Links {
             admission: Admission::new(limits),
             by_id: HashMap::new(),
+            blocked: false,
         }
     }
 
@@ -156,9 +158,11 @@ impl Links {
     }
 
     /// Tells everybody whether the disk takes something.
-    pub(super) fn block(&self, blocked: bool) {
-        for link in self.by_id.values() {
-            link.mailbox.block(blocked);
+    pub(super) fn block(&mut self, blocked: bool) {
+        if std::mem::replace(&mut self.blocked, blocked) != blocked {
+            for link in self.by_id.values() {
+                link.mailbox.block(blocked);
+            }
         }
     }
 

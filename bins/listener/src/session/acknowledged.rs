@@ -6,20 +6,22 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::{Buf as _, Bytes};
 use delivery::control::{Ack, Refuse};
-use delivery::receiver::{Action, Append, Closing, Receiver};
+use delivery::receiver::Receiver;
 use delivery::{Code, Control};
-use framing::{Decoder, Fault, Frame, FrameError, Unframed};
+use framing::Fault;
 use pki::{Peer, Refusal};
 use tokio::io::{AsyncBufRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::wire::{Moved, Wire};
-use super::{CLOSE_LIMIT, End, MAX_PAUSE, Shared, unix_ms};
+use super::{CLOSE_LIMIT, End, MAX_PAUSE, Shared};
 use crate::intake::{Closed, Mailbox, News, Said, Seat, Sending};
 use crate::metrics::count;
 use crate::workers::{Stream, Worker};
+
+mod acting;
+mod taking;
 
 /// A connection whose peer is known, and which is to be acknowledged.
 pub(crate) struct Acknowledged<IO> {
@@ -33,11 +35,14 @@ pub(crate) struct Acknowledged<IO> {
     waiting: Option<Waiting>,
     /// An answer of the archive's owner is due, and until then nothing more is taken.
     asked: bool,
+    /// A gap or a roll is on its way, each of which costs the archive a file: one a window is enough.
+    settling: bool,
     /// Octets came that the receiver was not told of.
     came: bool,
     /// The newest ack; told when the peer has read the one before.
     ack: Option<Ack>,
-    /// Until when the worker's rate lets nothing in.
+    /// Octets that were taken and not counted against the worker's rate yet, and until when it lets nothing in.
+    owed: usize,
     paused: Option<Instant>,
     /// When the peer has to have finished, at a stop.
     drain_by: Option<Instant>,
@@ -89,8 +94,10 @@ impl<IO: AsyncBufRead + AsyncWrite + Unpin> Acknowledged<IO> {
             queue: VecDeque::new(),
             waiting: None,
             asked: false,
+            settling: false,
             came: false,
             ack: None,
+            owed: 0,
             paused: None,
             drain_by: None,
             stream: None,
@@ -180,185 +187,14 @@ impl<IO: AsyncBufRead + AsyncWrite + Unpin> Acknowledged<IO> {
 
     /// Whether frames may be handed on.
     fn may_take(&mut self, mailbox: &Mailbox, now: Instant) -> bool {
-        self.paused = self.paused.filter(|until| *until > now);
+        self.pay(now);
         self.queue.is_empty()
             && self.waiting.is_none()
             && !self.asked
-            && self.paused.is_none()
+            && !self.settling
+            && self.owed == 0
             && !mailbox.is_blocked()
             && self.wire.waiting() < MAX_OUT
-    }
-
-    /// Hands on the next lines or the next control message; `false` when there is no whole frame.
-    fn take(&mut self, now: Instant) -> bool {
-        let decoder = Decoder::new(self.shared.max_frame).with_controls();
-        let buf = &mut self.wire.inbound.buf;
-        let done = match decoder.unframe(buf) {
-            Ok(done) => done,
-            Err((done, error)) => {
-                if done.frames > 0 {
-                    self.lines(done, now);
-                }
-                self.broken(
-                    error.offset_by(0).fault,
-                    self.offset + (error.at - done.consumed) as u64,
-                );
-                return true;
-            }
-        };
-        if done.frames > 0 {
-            self.lines(done, now);
-            return true;
-        }
-        match decoder.decode(buf) {
-            Ok(Some((Frame::Control(json), consumed))) => {
-                self.receiver.handle_control(json, now);
-                buf.advance(consumed);
-                self.offset += consumed as u64;
-                true
-            }
-            Ok(_) => false,
-            Err(FrameError { fault, at, .. }) => {
-                self.broken(fault, self.offset + at as u64);
-                true
-            }
-        }
-    }
-
-    fn lines(&mut self, done: Unframed, now: Instant) {
-        let mut lines = self.wire.inbound.buf.split_to(done.consumed);
-        lines.truncate(done.len);
-        self.offset += done.consumed as u64;
-        let metrics = &self.shared.metrics;
-        metrics.frames.inc_by(done.frames as u64);
-        metrics.bytes.inc_by(done.consumed as u64);
-        self.worker.took(done.frames, done.consumed, unix_ms());
-        let append = self
-            .receiver
-            .handle_data(done.frames as u64, done.octets() as u64);
-        let Some(Append { from, piece, .. }) = append else {
-            return;
-        };
-        let lines = lines.freeze();
-        let mut push = |from, bytes: Bytes| {
-            if !bytes.is_empty() {
-                self.queue.push_back(Said::Lines {
-                    from,
-                    bytes,
-                    room: None,
-                });
-            }
-        };
-        if piece {
-            // No LF follows a piece.
-            push(from, lines.slice(..done.first));
-            if let Ok(next) = from.advance(done.first as u64) {
-                push(next, lines.slice(done.first + 1..));
-            }
-        } else {
-            push(from, lines);
-        }
-        let pause = self.worker.pause(done.consumed, now);
-        if !pause.is_zero() {
-            self.paused = Some(now + pause);
-        }
-    }
-
-    fn broken(&mut self, fault: Fault, offset: u64) {
-        self.fault = Some((fault, offset));
-        self.receiver.handle_garbage();
-    }
-
-    /// Does what the receiver decided.
-    fn act(&mut self) {
-        while let Some(action) = self.receiver.poll_action() {
-            match action {
-                Action::Control(Control::Ack(ack)) => self.ack = Some(ack),
-                Action::Control(control) => {
-                    self.tell_ack();
-                    self.tell(&control);
-                }
-                Action::Claim { stream } => {
-                    self.stream = Some(self.worker.stream(&stream, &self.shared.metrics));
-                    self.ask(Said::Claim(stream));
-                }
-                Action::List => self.ask(Said::List),
-                Action::Open(opening) => self.ask(Said::Open(opening)),
-                Action::Prove { epoch, end, len } => self.ask(Said::Prove { epoch, end, len }),
-                Action::Blank { from, count, .. } => self.queue.push_back(Said::Lines {
-                    from,
-                    bytes: Bytes::from_static(&LFS[..count as usize]),
-                    room: None,
-                }),
-                Action::Gap { to, cause, .. } => self.queue.push_back(Said::Gap { to, cause }),
-                Action::Roll {
-                    next, cause, lost, ..
-                } => self.queue.push_back(Said::Roll { next, cause, lost }),
-                Action::Commit => self.queue.push_back(Said::Commit),
-                Action::Beat(beat) => {
-                    if let Some(stream) = &self.stream {
-                        stream.beat(&beat, unix_ms(), &self.shared.metrics);
-                    }
-                }
-                Action::Renew { .. } => {
-                    tracing::debug!("renewal is not built, the request is ignored");
-                    self.shared.metrics.unknown_controls.inc();
-                }
-                Action::Close(why) => self.closing(why),
-            }
-        }
-    }
-
-    /// Asks the archive's owner something, and takes nothing more until it has answered.
-    fn ask(&mut self, question: Said) {
-        self.asked = true;
-        self.queue.push_back(question);
-    }
-
-    fn tell_ack(&mut self) {
-        if let Some(ack) = self.ack.take() {
-            self.tell(&Control::Ack(ack));
-        }
-    }
-
-    fn tell(&mut self, control: &Control) {
-        match control {
-            Control::Refuse(refuse) => {
-                let metrics = &self.shared.metrics;
-                count(&metrics.refusals, "code", code_name(refuse.code), 1);
-            }
-            Control::Resume(resume) => {
-                if let Some(stream) = &self.stream {
-                    stream.stands(resume.epoch, resume.offset);
-                }
-            }
-            Control::Ack(ack) => {
-                if let Some(stream) = &self.stream {
-                    stream.stands(ack.epoch, ack.offset);
-                }
-            }
-            _ => {}
-        }
-        match control.encode() {
-            Ok(json) => self.wire.control(&json),
-            Err(error) => tracing::error!(%error, "a control message can't be written"),
-        }
-    }
-
-    fn closing(&mut self, why: Closing) {
-        let end = match (why, self.fault, self.refusal.take()) {
-            (_, _, Some(refusal)) => End::Refused(refusal),
-            (Closing::Violation(_), Some((fault, offset)), None) => End::Framing { fault, offset },
-            (Closing::Violation(what), None, None) => End::Violation(what),
-            (Closing::Refused(code), _, None) => End::Declined(code),
-            (Closing::Late("frame"), _, None) => End::Stuck {
-                offset: self.offset,
-            },
-            (Closing::Late(_), _, None) => End::Idle,
-            (Closing::Void, _, None) => End::Void,
-            (_, _, None) => End::Violation("unknown"),
-        };
-        self.end = Some(end);
     }
 
     /// Whether the peer's certificate counts still.
@@ -467,7 +303,10 @@ impl<IO: AsyncBufRead + AsyncWrite + Unpin> Acknowledged<IO> {
                 epoch,
                 offset,
                 ledger,
-            } => self.receiver.handle_committed(epoch, offset, ledger),
+            } => {
+                self.settling = false;
+                self.receiver.handle_committed(epoch, offset, ledger);
+            }
             News::Void => self.receiver.handle_void(),
         }
     }
@@ -534,9 +373,6 @@ fn code_name(code: Code) -> &'static str {
     }
 }
 
-/// The longest run of empty lines in one control message.
-static LFS: [u8; delivery::control::MAX_BLANK as usize] =
-    [b'\n'; delivery::control::MAX_BLANK as usize];
 /// Answers that may wait for a peer that does not read, in bytes; then nothing more is taken from it.
 const MAX_OUT: usize = 64 << 10;
 /// What is read ahead while nothing may be taken, in bytes.

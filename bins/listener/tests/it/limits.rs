@@ -2,7 +2,9 @@
 
 use tokio::net::TcpStream;
 
-use crate::support::{Master, frames};
+use crate::link::{at, epoch};
+use crate::sending::Sending;
+use crate::support::{Master, frames, lines};
 
 #[tokio::test]
 async fn closes_who_takes_too_long() {
@@ -76,4 +78,58 @@ async fn a_rate_pauses_and_loses_nothing() {
     client.close().await.unwrap();
     master.merged(1500).await;
     assert_eq!(master.archived("web-1"), frames(0, 1500));
+}
+
+#[tokio::test]
+async fn empty_lines_count_against_a_rate_as_well() {
+    let mut master = Master::with("[limits]\nrate = \"64KiB\"\n");
+    master.start().await;
+    let (mut link, _) = master.resumed(&master.enroll("web-1"), "decky", 1).await;
+    let begun = std::time::Instant::now();
+    for _ in 0..4 {
+        link.say(&delivery::Control::Blank { count: 65536 }).await;
+    }
+    link.acked(1, 4 << 16).await;
+    assert!(begun.elapsed().as_millis() > 1500, "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn a_rate_pauses_acknowledged_connections_as_well() {
+    let mut master = Master::with("[limits]\nrate = \"64KiB\"\n");
+    master.start().await;
+    let identity = master.enroll("web-1");
+    let begun = std::time::Instant::now();
+    let mut sending = Sending::new("decky", epoch(1), lines(0, 1500));
+    sending.send(&master, &identity).await.unwrap();
+    let all = sending.bytes.len();
+    assert!(master.stream("web-1", "decky", epoch(1)) == sending.bytes);
+    // The first second's worth is saved up.
+    let least = (all >> 16).saturating_sub(2) as u64;
+    assert!(begun.elapsed().as_secs() >= least && least > 0);
+}
+
+#[tokio::test]
+async fn many_gaps_cost_their_sender_and_nobody_else() {
+    let master = Master::started().await;
+    let identity = master.enroll("web-1");
+    let (mut many, _) = master.resumed(&identity, "many", 1).await;
+    let (mut other, _) = master.resumed(&master.enroll("web-2"), "decky", 2).await;
+    let mut wire = Vec::new();
+    for n in 1..=50 {
+        framing::encode(b"x", &mut wire);
+        let skip = delivery::Control::Skip {
+            to: at(n * 10),
+            cause: delivery::GapCause::LagCap,
+        };
+        framing::encode_control(&skip.encode().unwrap(), &mut wire);
+    }
+    let before = master.metric("commits_total").await;
+    many.client.send(&wire).await;
+    other.client.send(b"2 ok").await;
+    other.acked(2, 3).await;
+    many.acked(1, 500).await;
+    assert_eq!(master.stream("web-1", "many", epoch(1)), b"x\n".repeat(50));
+    assert!(master.metric("commits_total").await >= before + 25);
+    let gaps = master.ledger("web-1", "many");
+    assert_eq!(gaps.iter().filter(|fact| fact["kind"] == "gap").count(), 50);
 }

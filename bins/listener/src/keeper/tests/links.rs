@@ -177,7 +177,12 @@ async fn drop_of(intake: Intake) {
 
 #[tokio::test]
 async fn a_commit_is_answered_when_there_is_nothing_to_commit() {
-    let Bench { intake, keeper, .. } = bench(Fault::default()).await;
+    let Bench {
+        dir: _dir,
+        intake,
+        keeper,
+        ..
+    } = bench(Fault::default()).await;
     let asking = async move {
         let (seat, standing) = open(&intake, &joined("w")).await;
         say(&seat, Said::Commit).await;
@@ -193,6 +198,7 @@ async fn a_commit_is_answered_when_there_is_nothing_to_commit() {
 #[tokio::test]
 async fn new_epochs_are_limited() {
     let Bench {
+        dir: _dir,
         intake,
         keeper,
         metrics,
@@ -218,4 +224,38 @@ async fn new_epochs_are_limited() {
     let ((), kept) = tokio::join!(asking, keeper.run());
     kept.unwrap();
     assert_eq!(metrics.epochs_opened.get(), 600);
+}
+
+#[tokio::test]
+async fn what_the_merger_is_given_of_a_large_window_stands_where_it_says() {
+    let Bench {
+        dir: _dir,
+        intake,
+        keeper,
+        inbox,
+        ..
+    } = bench(Fault::default()).await;
+    let mut all = Vec::new();
+    let writing = async {
+        let (seat, _) = open(&intake, &joined("w")).await;
+        for n in 0..200 {
+            // Large ones, of which some are let go, and small ones behind them.
+            let len = if n % 3 == 0 { 60_000 } else { 10 + n };
+            let bytes = Bytes::from(vec![n as u8; len]);
+            let from = Offset::new(all.len() as u64).unwrap();
+            all.extend_from_slice(&bytes);
+            let room = None;
+            say(&seat, Said::Lines { from, bytes, room }).await;
+        }
+        drop((seat, intake));
+    };
+    let ((), kept) = tokio::join!(writing, keeper.run());
+    kept.unwrap();
+    let mut pieces = 0;
+    while let Some(piece) = inbox.take().piece {
+        let from = piece.from as usize;
+        assert!(all[from..].starts_with(&piece.bytes), "at {from}");
+        pieces += 1;
+    }
+    assert!(pieces > 50, "{pieces}");
 }

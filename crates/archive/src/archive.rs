@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use offsets::Fact;
 
-use crate::api::{Held, Origin, Stand};
+use crate::api::Origin;
 use crate::clock::{Clock, Trust};
 use crate::dir::Dir;
 use crate::entry::{Change, Entry, LedgerMark};
@@ -17,10 +17,10 @@ use crate::facts;
 use crate::fault::Fault;
 use crate::index::{Index, IndexError};
 use crate::name::{ARCHIVE_DIR, ArchiveId, EpochId, Form, StreamKey, archive_id};
-use crate::reader::{Chunk, ReadError, Reader};
 use crate::recover::{self, Recovered};
 use crate::witness::Witness;
 
+mod asked;
 mod commit;
 mod compress;
 mod retain;
@@ -189,36 +189,6 @@ impl Archive {
         &self.recovered
     }
 
-    /// Where every epoch stands that is not sealed: those that are loaded, and those that were not when the archive
-    /// was opened. For the start; the handles of epochs that are not loaded are gone from the beginning.
-    pub fn standing(&self) -> impl Iterator<Item = Committed> + '_ {
-        let loaded = self.epochs.iter().filter(|(_, e)| !e.committed.sealed);
-        let loaded = loaded.map(|(handle, epoch)| Committed {
-            handle: *handle,
-            key: epoch.key.clone(),
-            epoch: epoch.id,
-            form: epoch.form,
-            from: epoch.base,
-            to: epoch.committed.end,
-            sealed: epoch.committed.sealed,
-            ledger: self.ledger(&epoch.key),
-        });
-        let resting = self
-            .resting
-            .iter()
-            .filter(|entry| !self.by_id.contains_key(&(entry.key.clone(), entry.epoch)));
-        loaded.chain(resting.map(|entry| Committed {
-            handle: GONE,
-            key: entry.key.clone(),
-            epoch: entry.epoch,
-            form: entry.form,
-            from: entry.base,
-            to: entry.mark.end,
-            sealed: false,
-            ledger: self.ledger(&entry.key),
-        }))
-    }
-
     fn ledger(&self, key: &StreamKey) -> [u8; 32] {
         self.streams
             .get(key)
@@ -371,88 +341,6 @@ impl Archive {
         }
         self.resting
             .retain(|entry| entry.epoch != id || entry.key != *key);
-    }
-
-    /// Whether the epoch is known, also when nothing of it is held.
-    ///
-    /// # Errors
-    /// The index can't be asked.
-    pub async fn known(&mut self, key: &StreamKey, id: EpochId) -> Result<bool, IndexError> {
-        if self.by_id.contains_key(&(key.clone(), id)) {
-            return Ok(true);
-        }
-        Ok(self
-            .ask(async |index| index.find(key, id).await)
-            .await?
-            .is_some())
-    }
-
-    /// Where an epoch stands. Only of use when nothing of it is uncommitted.
-    ///
-    /// # Errors
-    /// [`AppendError::Refused`] for a handle that is gone.
-    pub fn stand(&self, handle: Handle) -> Result<Stand, AppendError> {
-        let epoch = self.epochs.get(&handle).ok_or(AppendError::Gone)?;
-        Ok(epoch.stand(self.ledger(&epoch.key)))
-    }
-
-    /// The newest epochs of a stream, newest first, as they are committed.
-    ///
-    /// # Errors
-    /// The index can't be asked.
-    pub async fn epochs(&mut self, key: &StreamKey, most: usize) -> Result<Vec<Held>, IndexError> {
-        let entries = self
-            .ask(async |index| index.newest(key, most).await)
-            .await?;
-        Ok(entries.iter().map(Entry::held).collect())
-    }
-
-    /// The hash of the `len` bytes before `end`; `None` when they are not held, or not committed.
-    ///
-    /// # Errors
-    /// The bytes should be there and can't be read.
-    pub async fn prove(
-        &mut self,
-        key: &StreamKey,
-        epoch: EpochId,
-        end: u64,
-        len: u32,
-    ) -> io::Result<Option<[u8; 32]>> {
-        let loaded = self.by_id.get(&(key.clone(), epoch));
-        let stands = match loaded.and_then(|handle| self.epochs.get(handle)) {
-            Some(epoch) => Some((epoch.form, epoch.base, epoch.committed.end)),
-            None => {
-                let found = self.ask(async |index| index.find(key, epoch).await).await;
-                let found = found.map_err(io::Error::other)?;
-                found.map(|entry| (entry.form, entry.base, entry.mark.end))
-            }
-        };
-        let Some((form, base, committed)) = stands else {
-            return Ok(None);
-        };
-        let Some(from) = end.checked_sub(u64::from(len)) else {
-            return Ok(None);
-        };
-        if from < base || end > committed {
-            return Ok(None);
-        }
-        let mut bytes = Vec::new();
-        let mut reader = match Reader::open(&self.data, key, epoch, form, from) {
-            Ok(reader) => reader,
-            Err(ReadError::Io(e)) if e.kind() == io::ErrorKind::NotFound && len > 0 => {
-                return Ok(None);
-            }
-            Err(ReadError::Io(e)) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-            Err(_) => return Ok(Some(*blake3::hash(b"").as_bytes())),
-        };
-        loop {
-            match reader.read(end, len as usize, &mut bytes) {
-                Ok(Chunk::Bytes(_)) => {}
-                Ok(Chunk::End) => return Ok(Some(*blake3::hash(&bytes).as_bytes())),
-                Ok(Chunk::Gap(_)) | Err(ReadError::Missing(_)) => return Ok(None),
-                Err(ReadError::Io(e)) => return Err(e),
-            }
-        }
     }
 
     /// Asks the index; damage that shows is noted, so that the next start makes the index again.

@@ -12,6 +12,7 @@ use crate::told::{EpochTold, Told};
 
 mod chain;
 mod closed;
+mod epoch;
 mod verify;
 
 /// One gap: bytes that will never come. As JSON it is a line of `gaps --json`.

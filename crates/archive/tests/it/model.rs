@@ -8,125 +8,18 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use archive::audit::{self, Damage, GapLine, Scope};
+use archive::audit::{self, GapLine, Scope};
 use archive::{
-    AppendError, Archive, Chunk, Committed, EpochId, Fault, Form, Handle, Options, Origin,
-    ReadError, Reader, Retention, StreamKey,
+    AppendError, Archive, EpochId, Fault, Form, Handle, Options, Origin, Retention, StreamKey,
 };
 
 use crate::support::{Data, Died, run};
 
-/// Numbers that are the same for the same seed.
-struct Dice(u64);
+mod checks;
+mod sender;
 
-impl Dice {
-    fn roll(&mut self, below: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % below.max(1)
-    }
-
-    fn one_in(&mut self, n: u64) -> bool {
-        self.roll(n) == 0
-    }
-}
-
-/// The source's byte at an offset.
-fn byte(epoch: usize, at: u64) -> u8 {
-    let mixed = (at ^ (epoch as u64) << 40).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33;
-    if mixed.is_multiple_of(9) {
-        b'\n'
-    } else {
-        b'a' + (mixed % 26) as u8
-    }
-}
-
-fn bytes(epoch: usize, from: u64, to: u64) -> Vec<u8> {
-    (from..to).map(|at| byte(epoch, at)).collect()
-}
-
-/// What an epoch has up to `to`, from where the one before ends.
-#[derive(Debug, Clone, PartialEq)]
-struct Run {
-    to: u64,
-    gap: bool,
-}
-
-#[derive(Debug, Clone)]
-struct Epoch {
-    key: StreamKey,
-    id: EpochId,
-    base: u64,
-    /// What the sender was told that stands.
-    acked: Vec<Run>,
-    /// What the open window has.
-    pending: Vec<Run>,
-    sealed: bool,
-    sealing: bool,
-    /// Below this nobody needs anything any more.
-    floor: u64,
-}
-
-impl Epoch {
-    fn end(runs: &[Run], base: u64) -> u64 {
-        runs.last().map_or(base, |run| run.to)
-    }
-
-    fn acked_end(&self) -> u64 {
-        Epoch::end(&self.acked, self.base)
-    }
-
-    fn now(&self) -> u64 {
-        Epoch::end(&self.pending, self.acked_end())
-    }
-
-    fn stands(&mut self) {
-        self.acked.append(&mut self.pending);
-        self.sealed |= self.sealing;
-        self.sealing = false;
-    }
-
-    fn void(&mut self) {
-        self.pending.clear();
-        self.sealing = false;
-    }
-
-    /// Recorded gaps, adjacent ones as one.
-    fn gaps(&self) -> Vec<(u64, u64)> {
-        let mut gaps: Vec<(u64, u64)> = Vec::new();
-        let mut at = self.base;
-        for run in &self.acked {
-            match gaps.last_mut() {
-                Some((_, to)) if run.gap && *to == at => *to = run.to,
-                _ if run.gap => gaps.push((at, run.to)),
-                _ => {}
-            }
-            at = run.to;
-        }
-        gaps
-    }
-
-    /// Takes over where the archive says that it stands after a crash.
-    fn resume(&mut self, end: u64) {
-        assert!(
-            end >= self.acked_end(),
-            "acknowledged {} is cut to {end}",
-            self.acked_end()
-        );
-        assert!(
-            end <= self.now(),
-            "{end} is beyond everything that was sent, {}",
-            self.now()
-        );
-        for mut run in std::mem::take(&mut self.pending) {
-            if self.acked_end() < end {
-                run.to = run.to.min(end);
-                self.acked.push(run);
-            }
-        }
-    }
-}
+use checks::{check_bytes, check_prints, check_reports, tell_ledger, verify};
+use sender::{Dice, Epoch, Run, bytes};
 
 struct World {
     data: Data,
@@ -499,114 +392,6 @@ impl World {
         }
         assert!(gaps.is_empty());
     }
-}
-
-fn tell_ledger(data: &Path, epoch: &Epoch) {
-    let ledger = format!("archive/w/{}/ledger.jsonl", epoch.key.stream());
-    let id = epoch.id.to_string();
-    for line in fs::read_to_string(data.join(ledger)).unwrap().lines() {
-        if line.contains(&id) {
-            eprintln!("{line}");
-        }
-    }
-}
-
-async fn verify(path: &Path) -> Vec<Damage> {
-    let mut damage = Vec::new();
-    audit::verify(path, Scope::default(), &mut |what| damage.push(what))
-        .await
-        .unwrap();
-    damage
-}
-
-fn check_reports(world: &World, reports: &[Committed]) {
-    for report in reports {
-        let epoch = world.epochs.iter().find(|e| e.id == report.epoch).unwrap();
-        assert_eq!(report.to, epoch.acked_end());
-        assert_eq!(report.sealed, epoch.sealed);
-    }
-}
-
-/// The tail is the last run of bytes, as far as it was not removed.
-fn check_prints(n: usize, epoch: &Epoch, stand: &archive::Stand) {
-    let (mut start, mut end, mut at) = (epoch.base, epoch.base, epoch.base);
-    for run in &epoch.acked {
-        if !run.gap {
-            if at != end {
-                start = at;
-            }
-            end = run.to;
-        }
-        at = run.to;
-    }
-    let tail = stand.tail;
-    if tail.len > 0 {
-        assert_eq!(tail.end, end, "epoch {n}: {epoch:?}");
-        let from = tail.end - u64::from(tail.len);
-        assert!(from >= start, "the tail reaches over a gap");
-        let held = bytes(n, from, tail.end);
-        assert_eq!(tail.blake3, *blake3::hash(&held).as_bytes());
-        let in_line = end == stand.end && byte(n, end - 1) != b'\n';
-        assert_eq!(stand.in_line, in_line);
-        if epoch.floor == 0 {
-            assert_eq!(u64::from(tail.len), (end - start).min(4096));
-        }
-    } else {
-        assert!(epoch.floor > 0 || end == epoch.base, "{epoch:?}");
-        assert!(!stand.in_line);
-    }
-}
-
-/// Everything that is needed is there, byte for byte, with gaps where they are recorded.
-fn check_bytes(data: &Data, n: usize, epoch: &Epoch) {
-    let end = epoch.acked_end();
-    let folder = format!("archive/w/{}/{}", epoch.key.stream(), epoch.id);
-    let mut bases: Vec<u64> = data
-        .files(&folder, "")
-        .iter()
-        .filter_map(|path| base(path))
-        .collect();
-    bases.sort_unstable();
-    let gaps = epoch.gaps();
-    let gap_at = |at: u64| gaps.iter().find(|(from, to)| (*from..*to).contains(&at));
-    let mut at = bases.first().copied().unwrap_or(end);
-    let needed = (epoch.floor.max(epoch.base)..end).find(|at| gap_at(*at).is_none());
-    if let Some(needed) = needed {
-        assert!(at <= needed, "{needed} of epoch {n} is gone");
-    }
-    if at >= end {
-        return;
-    }
-    let mut reader = Reader::open(data.path(), &epoch.key, epoch.id, Form::Log, at).unwrap();
-    let mut buf = Vec::new();
-    loop {
-        buf.clear();
-        match reader.read(end, 77, &mut buf) {
-            Ok(Chunk::Bytes(len)) => {
-                assert!((at..at + len as u64).all(|at| gap_at(at).is_none()));
-                assert_eq!(buf, bytes(n, at, at + len as u64), "epoch {n} at {at}");
-                at += len as u64;
-            }
-            Ok(Chunk::Gap(to)) => {
-                let known = gap_at(at).is_some_and(|(_, end)| to <= *end);
-                // Retention may have taken a segment between two that are still needed only below the floor.
-                assert!(
-                    known || to <= epoch.floor,
-                    "{at}..{to} is no gap of epoch {n}"
-                );
-                at = to;
-            }
-            Ok(Chunk::End) => break,
-            Err(ReadError::Missing(at)) => panic!("{at} of epoch {n} is missing: {epoch:?}"),
-            Err(e) => panic!("{e:?}"),
-        }
-    }
-    assert_eq!(at, end);
-}
-
-fn base(path: &Path) -> Option<u64> {
-    let name = path.file_name()?.to_str()?;
-    (!name.ends_with(".new")).then(|| name.split('.').next()?.parse().ok())?
 }
 
 #[test]

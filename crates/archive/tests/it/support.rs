@@ -61,10 +61,14 @@ impl Data {
 
     /// Waits until a dropped archive's index is closed, which happens on a thread of its own.
     pub(crate) fn settled(&self) {
-        let wal = self.path().join("index.sqlite-wal");
+        let index = self.path().join("index.sqlite");
         let since = std::time::Instant::now();
-        // A reader leaves an empty one.
-        while fs::metadata(&wal).is_ok_and(|wal| wal.len() > 0) {
+        let is_open = || {
+            let open = fs::read_dir("/proc/self/fd").unwrap().flatten();
+            let mut links = open.filter_map(|fd| fs::read_link(fd.path()).ok());
+            links.any(|to| to == index)
+        };
+        while is_open() {
             assert!(since.elapsed().as_secs() < 10, "the index is still open");
             std::thread::yield_now();
         }

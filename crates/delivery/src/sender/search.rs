@@ -26,6 +26,15 @@ pub(super) struct Search {
     /// Bytes that were found common above what was taken as such, and how many prove that it is.
     above: u32,
     proof: u32,
+    /// That many bytes are asked about, now that too few were compared on the way; once.
+    verify: Verify,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verify {
+    NotYet,
+    Now,
+    Done,
 }
 
 /// A question: are these bytes the same?
@@ -47,11 +56,17 @@ impl Search {
             most: MAX_PROVE,
             above: 0,
             proof,
+            verify: Verify::NotYet,
         }
     }
 
     /// What to ask next; none: [`Search::found`] is the answer.
     pub(super) fn question(&self) -> Option<Question> {
+        if self.verify == Verify::Now {
+            let (end, most) = (self.common, self.common.get());
+            let len = most.min(u64::from(self.proof)) as u32;
+            return Some(Question { end, len });
+        }
         let left = self.differs.since(self.common);
         let end = match (self.first, left) {
             (_, 0) => return None,
@@ -68,6 +83,13 @@ impl Search {
         let Some(Question { end, len }) = self.question() else {
             return;
         };
+        if self.verify == Verify::Now {
+            self.verify = Verify::Done;
+            if same {
+                self.taken = None;
+            }
+            return self.turn();
+        }
         (self.first, self.most) = (false, MAX_PROVE);
         if same {
             self.common = end;
@@ -86,12 +108,13 @@ impl Search {
     /// removed. Fewer bytes may do.
     pub(super) fn unanswered(&mut self) {
         match self.question() {
+            Some(_) if self.verify == Verify::Now => self.answer(false),
             Some(question) if question.len > 1 => self.most = question.len.div_ceil(64),
             // It can only repeat something, never lose it.
             Some(_) if self.down || self.first => self.answer(false),
             Some(Question { end, .. }) => {
                 self.taken.get_or_insert((self.common, end));
-                self.above = 0;
+                (self.above, self.verify) = (0, Verify::NotYet);
                 (self.common, self.first, self.most) = (end, false, MAX_PROVE);
                 self.turn();
             }
@@ -101,9 +124,12 @@ impl Search {
 
     /// If nothing is common above what was taken as common, goes on below it.
     fn turn(&mut self) {
-        if self.question().is_none()
-            && let Some((common, lowest)) = self.taken.take()
-        {
+        if self.question().is_some() || self.taken.is_none() {
+            return;
+        }
+        if self.above > 0 && self.verify == Verify::NotYet {
+            self.verify = Verify::Now;
+        } else if let Some((common, lowest)) = self.taken.take() {
             (self.common, self.differs, self.down) = (common, lowest, true);
         }
     }

@@ -65,6 +65,8 @@ fn asks_about_less_when_a_gap_is_in_the_way() {
     check_over_gaps(300_000, 200_020, &[(100_000, 200_000)], 200_020);
     check_over_gaps(300_000, 60, &[(0, 25)], 60);
     check_over_gaps(161, 60, &[(0, 25)], 60);
+    // Compared by ones on the way, and by twelve in the end.
+    check_over_gaps(460, 176, &[(100, 151), (240, 300)], 176);
     // One byte proves nothing.
     check_over_gaps(161, 26, &[(0, 25)], 0);
 }

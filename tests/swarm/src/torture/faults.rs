@@ -336,7 +336,8 @@ impl Swarm {
         self.disk(who).fill()?;
         self.tally.full += 1;
         self.nap(1_500);
-        let killed = self.random.random_ratio(1, 3);
+        // A young one may have ended already.
+        let killed = self.random.random_ratio(1, 3) && self.program(who).check_alive().is_ok();
         if killed {
             self.program(who).kill()?;
             self.nap(50);

@@ -149,9 +149,10 @@ impl Swarm {
         }
         let forwarder = self.forwarder.status().unwrap_or_default();
         for stream in forwarder["streams"].as_array().into_iter().flatten() {
-            if stream["lag"] != 0 {
+            let books = &stream["books"];
+            if books["balanced"] != true || books["written"] != books["acknowledged"] {
                 verdict.foreign += 1;
-                verdict.problem(format!("a stream that lags: {stream}"));
+                verdict.problem(format!("books that do not balance: {stream}"));
             }
         }
     }

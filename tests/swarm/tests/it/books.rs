@@ -64,17 +64,27 @@ pub(crate) fn assert_forwarder(worker: &Worker) {
     let settled = until("a stream that is delivered", SETTLED, || {
         let status = worker.forwarder_status()?;
         let stream = &status["streams"][0];
-        Ok((number(&stream["delivered_bytes"]) == size).then(|| stream.clone()))
+        Ok((stream["books"]["acknowledged"] == size).then(|| stream.clone()))
     });
-    let stream = settled.unwrap_or_else(|error| {
+    let stream = &settled.unwrap_or_else(|error| {
         panic!(
             "{error}: {size} octets in the .log, status {:#}",
             worker.forwarder_status().unwrap()
         )
     });
-    let (lag, gaps) = (number(&stream["lag"]), number(&stream["gaps"]));
-    assert_eq!((lag, gaps), (0, 0), "{stream:#}");
-    assert_eq!(number(&stream["size"]), size, "{stream:#}");
+    assert_stream(stream, size);
+    assert_eq!(number(&stream["books"]["pending"]), 0, "{stream:#}");
+    assert_eq!(number(&stream["books"]["gaps"]), 0, "{stream:#}");
+}
+
+/// Asserts that of so many octets that were written each is acknowledged, pending, or in a gap.
+pub(crate) fn assert_stream(stream: &Value, written: u64) {
+    let books = &stream["books"];
+    let count = |key: &str| number(&books[key]);
+    assert_eq!(count("written"), written, "{stream:#}");
+    let sum = count("acknowledged") + count("pending") + count("gaps");
+    assert_eq!(sum, written, "{stream:#}");
+    assert_eq!(books["balanced"], true, "{stream:#}");
 }
 
 /// A count; what is none is none of 2^53.

@@ -29,12 +29,16 @@ struct Bench {
 }
 
 async fn bench(fault: Fault) -> Bench {
-    let dir = tempfile::tempdir().unwrap();
-    fs::write(
-        dir.path().join("listener.toml"),
+    bench_with(
+        fault,
         "commit = { max_delay = \"1ms\", max_bytes = \"64KiB\" }",
     )
-    .unwrap();
+    .await
+}
+
+async fn bench_with(fault: Fault, config: &str) -> Bench {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("listener.toml"), config).unwrap();
     let environment = service::config::Environment::of([]);
     let (config, _) = Config::load(&dir.path().join("listener.toml"), &environment).unwrap();
     archive::init(dir.path()).unwrap();

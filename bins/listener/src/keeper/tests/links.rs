@@ -234,7 +234,7 @@ async fn what_the_merger_is_given_of_a_large_window_stands_where_it_says() {
         keeper,
         inbox,
         ..
-    } = bench(Fault::default()).await;
+    } = bench_with(Fault::default(), "commit = { max_delay = \"1s\" }").await;
     let mut all = Vec::new();
     let writing = async {
         let (seat, _) = open(&intake, &joined("w")).await;

@@ -30,6 +30,8 @@ pub use server::{BindError, Server};
 pub struct Telemetry {
     /// The registry; names get the prefix `logferry_<program>`.
     pub registry: Registry,
+    /// Metrics under another program's names, which get no prefix: for a program that stands in its place.
+    pub foreign: Registry,
     program: &'static str,
     version: &'static str,
     health: Health,
@@ -45,6 +47,7 @@ impl Telemetry {
         registry.register_collector(Box::new(process::Process));
         Self {
             registry,
+            foreign: Registry::default(),
             program,
             version,
             health: Health::new(),

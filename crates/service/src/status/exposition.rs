@@ -11,10 +11,12 @@ use prometheus_client::registry::Registry;
 /// What Prometheus 3 insists on.
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Encodes all metrics.
-pub(super) fn encode(registry: &Registry) -> Result<String, fmt::Error> {
+/// Encodes all metrics of the registries, which have no name in common.
+pub(super) fn encode(registries: &[&Registry]) -> Result<String, fmt::Error> {
     let mut text = String::new();
-    encode_registry(&mut text, registry)?;
+    for registry in registries {
+        encode_registry(&mut text, registry)?;
+    }
     Ok(to_0_0_4(&text))
 }
 

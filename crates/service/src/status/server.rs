@@ -236,10 +236,12 @@ impl<F: Fn() -> Value> Pages<F> {
             return response;
         }
         match request.uri().path() {
-            "/metrics" => match exposition::encode(&self.telemetry.registry) {
-                Ok(text) => page(StatusCode::OK, exposition::CONTENT_TYPE, text),
-                Err(_) => page(StatusCode::INTERNAL_SERVER_ERROR, PLAIN, String::new()),
-            },
+            "/metrics" => {
+                match exposition::encode(&[&self.telemetry.registry, &self.telemetry.foreign]) {
+                    Ok(text) => page(StatusCode::OK, exposition::CONTENT_TYPE, text),
+                    Err(_) => page(StatusCode::INTERNAL_SERVER_ERROR, PLAIN, String::new()),
+                }
+            }
             "/livez" => self.live(),
             "/readyz" => self.ready(),
             "/status" => page(StatusCode::OK, JSON, format!("{}\n", self.status())),

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 /// Crates that take bytes, time and randomness as arguments.
-const PURE: [&str; 5] = [
+const PURE: [&str; 6] = [
+    "audit-codec",
     "delivery",
     "docker-demux",
     "framing",

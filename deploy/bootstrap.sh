@@ -313,8 +313,8 @@ bench)
     ;;
 build)
     need_build
-    cargo build --locked --release -p collector -p forwarder -p listener "$@"
-    say "built: target/release/logferry-collector, logferry-forwarder, logferry-listener"
+    cargo build --locked --release -p audit-proxy -p collector -p forwarder -p listener "$@"
+    say "built: target/release/logferry-audit-proxy, logferry-collector, logferry-forwarder, logferry-listener"
     ;;
 deps)
     need_build

@@ -17,6 +17,8 @@ fi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 failed=0
+# Sockets are verified beside the service that they start.
+cp systemd/*.socket "$work"
 for unit in systemd/*.service; do
     name=$(basename "$unit")
     program=$(sed -n 's|^ExecStart=\([^ ]*\) .*|\1|p' "$unit")
@@ -39,6 +41,13 @@ for unit in systemd/*.service; do
     else
         echo "$said" >&2
         echo "check-units: $name: exposure over $((limit / 10)).0" >&2
+        failed=1
+    fi
+done
+for unit in systemd/*.socket; do
+    name=$(basename "$unit")
+    if ! said=$(systemd-analyze verify "$work/$name" 2>&1) || [ -n "$said" ]; then
+        echo "check-units: $name: ${said:-systemd-analyze verify failed}" >&2
         failed=1
     fi
 done

@@ -48,15 +48,26 @@ pub struct Known {
     /// How it ended; `None`: it is being read, or waits for its turn.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<RollCause>,
-    /// Bytes that were given up, up to this offset: a gap that is decided.
+    /// Bytes that were given up: a gap that is decided, and may have been told to somebody.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub skip: Option<(u64, Cause)>,
+    pub skip: Option<Skip>,
     /// The epoch of which it is another history.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub of: Option<EpochId>,
     /// Where it begins: what is below is the other one's.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub base: u64,
+}
+
+/// Bytes that were given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Skip {
+    /// The first one: the start of a line.
+    pub from: u64,
+    /// The offset behind the last one.
+    pub to: u64,
+    /// Why.
+    pub cause: Cause,
 }
 
 fn is_zero(base: &u64) -> bool {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use memchr::memrchr;
 
-use crate::checkpoint::Known;
+use crate::checkpoint::{Known, Skip};
 use crate::epoch::{EpochId, Now};
 use crate::print::{PRINT, Print};
 use crate::source::{Ident, Source};
@@ -51,8 +51,8 @@ pub(crate) struct Entry {
     pub(crate) lost: Option<Cause>,
     pub(crate) gap: Stage,
     pub(crate) roll: Stage,
-    /// Bytes to pass over first: up to this offset.
-    pub(crate) skip: Option<(u64, Cause)>,
+    /// Bytes to pass over when their turn comes.
+    pub(crate) skip: Option<Skip>,
     /// Its first bytes came into view after its file did: what stood there in between may have been copied away.
     pub(crate) fresh: bool,
     /// More of its head is known than was stored, and nothing else of it is.
@@ -164,7 +164,7 @@ impl Entry {
                 .cause
                 .filter(|_| self.roll == Stage::Done)
                 .or((self.roll == Stage::Done).then_some(RollCause::Rotated)),
-            skip: self.skip.filter(|(to, _)| *to > self.done.end),
+            skip: self.skip.filter(|skip| skip.to > self.done.end),
             of: self.of,
             base: self.base,
         }

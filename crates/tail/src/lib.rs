@@ -44,7 +44,7 @@ mod step;
 mod strangers;
 mod watch;
 
-pub use checkpoint::{Checkpoint, First, Known};
+pub use checkpoint::{Checkpoint, First, Known, Skip};
 pub use epoch::{EpochId, Now, ParseEpochError};
 pub use error::TailError;
 pub use follower::{Follower, Options, Standing};

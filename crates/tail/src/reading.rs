@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::checkpoint::Skip;
 use crate::entry::{Entry, Identity, Stage, whole_lines};
 use crate::epoch::Now;
 use crate::error::TailError;
@@ -159,6 +160,13 @@ impl Follower {
             };
             if let Some(lines) = whole_lines(buf) {
                 buf.truncate(lines);
+                // What is to be passed over begins at a line.
+                if let Some(skip) = entry.skip
+                    && let Some(left) = skip.from.checked_sub(entry.sent)
+                    && (1..buf.len() as u64).contains(&left)
+                {
+                    buf.truncate(left as usize);
+                }
                 break true;
             }
             if buf.len() > limit {
@@ -269,10 +277,12 @@ impl Follower {
             .map(|entry| entry.size.saturating_sub(entry.sent))
             .sum();
         let entry = &mut self.chain[at];
-        let (to, cause) = if let Some((to, cause)) = entry.skip
-            && entry.sent < to
-        {
-            (to, cause)
+        let skip = entry.skip.filter(|skip| entry.sent < skip.to);
+        let (to, cause) = if let Some(skip) = skip {
+            if entry.sent < skip.from {
+                return Ok(None);
+            }
+            (skip.to, skip.cause)
         } else if lag > 0 && unread > lag && entry.at_line_start() && entry.lost.is_none() {
             let rest = entry.size.saturating_sub(entry.sent);
             let Some(source) = &mut entry.source else {
@@ -291,7 +301,7 @@ impl Follower {
         };
         let (epoch, from) = (entry.id, entry.sent);
         // Decided once: what is told to be a gap stays one.
-        entry.skip = Some((to, cause));
+        entry.skip = skip.or(Some(Skip { from, to, cause }));
         let print = entry
             .pass(to)
             .map_err(TailError::unreadable(&self.options.path))?;

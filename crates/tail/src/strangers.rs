@@ -4,7 +4,7 @@
 //! With [`Options::ask`](crate::Options::ask) the files that the first look finds and no checkpoint explains are held
 //! open and wait, until [`Follower::name`] says what a receiver recognised.
 
-use crate::checkpoint::First;
+use crate::checkpoint::{First, Skip};
 use crate::entry::Entry;
 use crate::epoch::{EpochId, Now};
 use crate::error::TailError;
@@ -245,11 +245,7 @@ impl Follower {
     }
 
     /// What another program has forwarded of a file up to `offset`, and the rest of the line there.
-    pub(crate) fn imported(
-        &self,
-        source: &Source,
-        offset: u64,
-    ) -> Result<Option<(u64, Cause)>, TailError> {
+    pub(crate) fn imported(&self, source: &Source, offset: u64) -> Result<Option<Skip>, TailError> {
         if offset == 0 || source.ident.size < offset {
             return Ok(None);
         }
@@ -258,7 +254,11 @@ impl Follower {
         let to = crate::reading::next_line(&mut source, offset - 1)
             .map_err(TailError::unreadable(&source.path))?;
         // The rest of an unfinished line is passed over once its LF is there.
-        Ok(Some((to.unwrap_or(offset), Cause::Imported)))
+        Ok(Some(Skip {
+            from: 0,
+            to: to.unwrap_or(offset),
+            cause: Cause::Imported,
+        }))
     }
 
     /// Takes up the files that a look found and nothing explains; those that waited already stay.

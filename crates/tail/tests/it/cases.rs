@@ -751,3 +751,50 @@ fn a_copy_behind_a_file_that_lost_its_name_is_found() {
         String::from_utf8_lossy(&bytes)
     );
 }
+
+/// The connection is lost behind a gap, and what was sent before it has to come again.
+#[test]
+fn a_gap_that_comes_again_is_no_wider() {
+    let mut case = Case::new();
+    case.append("a.log", b"one\ntwo\n");
+    let mut options = Options::new(case.log());
+    options.max_lag = 100;
+    let mut follower = Follower::new(options, None);
+    let step = follower.next(&mut case.bytes, case.now).unwrap();
+    let Step::Lines(first) = step else {
+        panic!("{step:?}")
+    };
+    let lines: Vec<u8> = (0..100)
+        .flat_map(|n| format!("line {n}\n").into_bytes())
+        .collect();
+    case.append("a.log", &lines);
+    let gap = loop {
+        case.now = case.now.later(Duration::from_secs(1));
+        match follower.next(&mut case.bytes, case.now).unwrap() {
+            Step::Gap(gap) => break gap,
+            // The limit is looked at when the file is.
+            Step::Lines(span) => follower.confirm(span.seq.min(first.seq - 1)),
+            step => panic!("{step:?}"),
+        }
+    };
+    for to in [0, 4] {
+        follower.rewind();
+        assert!(follower.seek(first.epoch, to).unwrap());
+        let mut bytes = Vec::new();
+        let again = loop {
+            match follower.next(&mut case.bytes, case.now).unwrap() {
+                Step::Gap(gap) => break gap,
+                Step::Lines(_) => bytes.extend_from_slice(&case.bytes),
+                step => panic!("{step:?}"),
+            }
+        };
+        assert_eq!((again.from, again.to), (gap.from, gap.to));
+        let whole = fs::read(case.log()).unwrap();
+        assert_eq!(bytes, whole[to as usize..gap.from as usize]);
+    }
+    // Somebody who has a part of it gets the rest of the gap.
+    follower.rewind();
+    assert!(follower.seek(first.epoch, gap.from + 3).unwrap());
+    let step = follower.next(&mut case.bytes, case.now).unwrap();
+    assert!(matches!(step, Step::Gap(rest) if (rest.from, rest.to) == (gap.from + 3, gap.to)));
+}

@@ -72,9 +72,9 @@ impl Sender {
             return self.compare(&resume, now);
         }
         if len == 0 || from < self.source.from || end > self.source.size {
-            // What can't be read disproves nothing, and proves nothing.
+            // What can't be read disproves nothing. A file that is not there now may be another one when it is.
             self.accept(&resume);
-            self.unproved = true;
+            self.unproved = self.source.from >= self.source.size;
             return;
         }
         let epoch = Some(resume.epoch);

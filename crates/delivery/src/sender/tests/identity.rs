@@ -166,6 +166,27 @@ fn reads_nothing_of_a_file_that_came_back_uncompared() {
 }
 
 #[test]
+fn goes_on_with_a_file_whose_beginning_is_unreadable_for_good() {
+    let source = Source {
+        stream: "decky".to_owned(),
+        epoch: Some(E1),
+        after: None,
+        from: at(8),
+        size: at(14),
+        acked: Vec::new(),
+        of: None,
+        base: None,
+    };
+    let mut bench = Bench::with(source, b"one\ntwo\nthree\n");
+    bench.control(&resume(E1, 8, b"two\n"));
+    bench.actions();
+    assert!(matches!(
+        bench.lines(14)[..],
+        [Action::Data { .. }, Action::Read { .. }]
+    ));
+}
+
+#[test]
 fn shares_nothing_below_a_gap() {
     // The archive has the last byte of what begins with a gap: many files have an LF there.
     let mut gap = held(E1, b"\n");

@@ -33,6 +33,14 @@ pub(super) struct Listener {
     bug: Option<Bug>,
 }
 
+/// Few takeovers are a conflict, so that some are.
+fn limits() -> AdmissionLimits {
+    AdmissionLimits {
+        takeovers: 2,
+        ..AdmissionLimits::default()
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Connection {
     receiver: Receiver,
@@ -47,7 +55,7 @@ impl Listener {
             archive,
             siblings,
             store: Store::new(bug),
-            admission: Admission::new(AdmissionLimits::default()),
+            admission: Admission::new(limits()),
             connections: BTreeMap::new(),
             up: true,
             drain: None,
@@ -86,7 +94,7 @@ impl Listener {
 
     pub(super) fn start(&mut self) {
         self.store.recover();
-        self.admission = Admission::new(AdmissionLimits::default());
+        self.admission = Admission::new(limits());
         self.admission.bugs.bug = self.bug;
         self.up = true;
     }

@@ -24,6 +24,8 @@ pub enum Step {
     Index,
     /// A voided window is cut.
     Cut,
+    /// Recovery changes something: before each change.
+    Recover,
     /// Segments are removed, or replaced by compressed ones: before each change to a file.
     Upkeep,
 }

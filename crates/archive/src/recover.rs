@@ -14,6 +14,7 @@ use crate::entry::{Change, Entry, LedgerMark};
 use crate::epoch::existing_dir;
 use crate::error::OpenError;
 use crate::facts;
+use crate::fault::Step;
 use crate::index::Index;
 use crate::name::{ARCHIVE_DIR, EpochId, Form, StreamKey};
 use crate::witness::Witness;
@@ -103,11 +104,13 @@ pub(crate) async fn run(data: &Path, root: &Dir, options: &Options) -> Result<Be
             let number = record.as_ref().map_or(0, |record| record.window)
                 + 2
                 + i64::from(rand::random::<u32>());
-            let index = recovery.rebuild_all(number, &mut recovered).await?;
+            // First of all: if this start does not come to its end, the next one must not believe what this one did
+            // not believe.
+            recovery.step()?;
             witness
                 .overrule(root, number, options.clock.now_ms())
                 .map_err(|e| OpenError::Io(data.join(ARCHIVE_DIR), e))?;
-            index
+            recovery.rebuild_all(number, &mut recovered).await?
         }
     };
     let at_index = |e| OpenError::Index(data.to_owned(), e);
@@ -142,6 +145,7 @@ pub(crate) async fn run(data: &Path, root: &Dir, options: &Options) -> Result<Be
         ledgers: moved,
     };
     if change != Change::default() {
+        recovery.step()?;
         index.put(&change, None).await.map_err(at_index)?;
     }
     live.retain(|entry| entry.live);
@@ -304,6 +308,12 @@ impl Recovery<'_> {
             found,
         };
         (what, vec![fact])
+    }
+
+    /// Before each change to a file.
+    fn step(&self) -> Result<(), OpenError> {
+        let step = self.options.fault.check(Step::Recover);
+        step.map_err(|e| OpenError::Io(self.data.to_owned(), e))
     }
 
     fn stream_path(&self, key: &StreamKey) -> PathBuf {

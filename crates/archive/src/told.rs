@@ -31,6 +31,8 @@ pub(crate) struct EpochTold {
     /// Whether anything is told of it.
     pub(crate) at_all: bool,
     pub(crate) form: Option<Form>,
+    /// Whether its beginning is told, and so its base.
+    pub(crate) begun: bool,
     pub(crate) base: u64,
     pub(crate) after: Option<EpochId>,
     pub(crate) of: Option<EpochId>,
@@ -135,7 +137,6 @@ impl Told {
             self.order.push(epoch);
             EpochTold {
                 at_all: true,
-                base,
                 ..EpochTold::default()
             }
         });
@@ -150,6 +151,7 @@ impl EpochTold {
         let cause = text(line, "cause").unwrap_or_default();
         match kind {
             facts::EPOCH => {
+                self.begun = true;
                 self.base = base;
                 self.form = text(line, "form").and_then(Form::of).or(self.form);
                 self.after = id(line, "after").or(self.after);
@@ -220,6 +222,8 @@ impl EpochTold {
             *base < end
         });
         self.rolls.retain(|at, _| *at <= end);
+        // Nothing of it stands: it may as well begin elsewhere.
+        self.begun &= end > self.base;
         self.sealed = line.get("sealed") == Some(&Value::Bool(true));
     }
 

@@ -22,6 +22,8 @@ pub(super) struct Window {
     /// Streams whose ledger was written to, or may have been.
     pub(super) told: Vec<StreamKey>,
     pub(super) room_checked: bool,
+    /// Segments that it closed.
+    closed: usize,
     pub(super) fate: Fate,
 }
 
@@ -73,7 +75,7 @@ impl Archive {
         self.check_room()?;
         let limits = SegmentLimits {
             max_bytes: self.options.segment_max_bytes,
-            max_age: self.options.segment_max_age,
+            max_age: self.max_age(),
         };
         let fault = self.options.fault.clone();
         let mut full = None;
@@ -149,7 +151,8 @@ impl Archive {
         self.change(handle, |epoch, root, now_ms| epoch.close(root, now_ms))
     }
 
-    /// Closes segments that are older than the limit, also of epochs that nobody writes to; part of the window.
+    /// Closes segments that are older than the limit, also of epochs that nobody writes to; part of the window, and
+    /// no more than it takes without a delay: the others are for the next call.
     ///
     /// # Errors
     /// [`AppendError::Failed`] voids the window.
@@ -157,11 +160,14 @@ impl Archive {
         if self.window.is_void() {
             return Err(AppendError::Void);
         }
-        let max_age = self.options.segment_max_age;
-        let open = self.epochs.iter().filter(|(_, e)| e.now.segment.is_some());
-        let mut handles: Vec<Handle> = open.map(|(handle, _)| *handle).collect();
-        handles.sort_unstable();
-        for handle in handles {
+        let open = self.epochs.iter().filter_map(|(handle, epoch)| {
+            let (_, since_ms) = epoch.now.segment?;
+            Some((since_ms, *handle))
+        });
+        let mut open: Vec<(i64, Handle)> = open.collect();
+        open.sort_unstable();
+        for (_, handle) in open {
+            let max_age = self.max_age();
             self.change(handle, |epoch, root, now_ms| {
                 epoch.close_aged(root, now_ms, max_age)
             })?;
@@ -229,8 +235,9 @@ impl Archive {
     ) -> Result<(), AppendError> {
         let now_ms = self.options.clock.now_ms();
         let epoch = self.epochs.get_mut(&handle).ok_or(AppendError::Gone)?;
-        let was_open = epoch.is_open();
+        let (was_open, had) = (epoch.is_open(), epoch.now.segment);
         let result = change(epoch, &self.root, now_ms);
+        self.window.closed += usize::from(had.is_some() && epoch.now.segment != had);
         self.open_files += usize::from(epoch.is_open() && !was_open);
         if (epoch.touched || result.is_err()) && !epoch.listed {
             epoch.listed = true;
@@ -241,6 +248,16 @@ impl Archive {
             let key = epoch.key.clone();
             AppendError::Failed { key, source }
         })
+    }
+
+    /// The age at which segments are closed. Each one costs a window a ledger's sync, and a fleet that was started at
+    /// one time has them all old at one time: some have to wait.
+    fn max_age(&self) -> Duration {
+        if self.window.closed < CLOSED_AT_ONCE {
+            self.options.segment_max_age
+        } else {
+            Duration::MAX
+        }
     }
 
     /// Looks once a window whether segments may still grow.
@@ -271,6 +288,9 @@ fn refused(key: &StreamKey, what: &'static str) -> AppendError {
 
 /// Most epochs that are sealed in one window.
 const SEAL_AT_ONCE: u32 = 64;
+
+/// So many segments a window are closed for their age.
+const CLOSED_AT_ONCE: usize = 64;
 
 /// The largest offset, 2^53 − 1: what JSON carries everywhere.
 const MAX_OFFSET: u64 = (1 << 53) - 1;

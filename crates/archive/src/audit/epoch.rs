@@ -271,7 +271,7 @@ impl EpochCheck<'_> {
         runs.sort_unstable();
         let base = match &self.entry {
             // Opened, and nothing came yet.
-            Some(entry) if !self.told.at_all => entry.base,
+            Some(entry) if !self.told.begun => entry.base,
             _ => self.told.base,
         };
         let mut at = base.max(self.told.removed);

@@ -77,6 +77,7 @@ impl Recovery<'_> {
             if !path.exists() {
                 crate::epoch::sync_above(self.root, key).map_err(|e| self.io(key, e))?;
             }
+            self.step()?;
             let mark = facts::write(&path, &facts, self.options.clock.now())?;
             moved.push((key.clone(), mark));
         }

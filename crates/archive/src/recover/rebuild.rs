@@ -46,6 +46,7 @@ impl Recovery<'_> {
         } = self.look(key)?;
         let path = self.stream_path(key);
         // Also without facts: a torn line is cut, and the ledger's head is found.
+        self.step()?;
         let mark = facts::write(&path, &facts, self.options.clock.now())?;
         let change = Change {
             entries,
@@ -126,7 +127,8 @@ impl Found<'_> {
             }
         };
         let was_told = self.told.at_all;
-        if files.is_empty() && !was_told {
+        let nothing_stands = !self.told.begun && self.told.end() == self.told.base;
+        if files.is_empty() && (!was_told || nothing_stands) {
             return Ok(None);
         }
         // Nobody told where an untold one begins: what is not held of it from 0 on is a gap, rather than nothing.

@@ -11,6 +11,7 @@ use crate::api::Print;
 use crate::dir::Dir;
 use crate::entry::{Closed, Entry};
 use crate::facts;
+use crate::fault::Step;
 use crate::name::{Form, segment_name};
 use crate::pieces::Pieces;
 use crate::segment::{Segment, existing, is_full, read_back, read_on, segments};
@@ -61,6 +62,7 @@ impl Recovery<'_> {
             if base + len > end {
                 cut += base + len - end;
                 self.quarantine(&mut file, entry, end, end - base)?;
+                self.options.fault.check(Step::Recover)?;
                 file.set_len(end - base)?;
                 file.sync_data()?;
             }
@@ -84,6 +86,7 @@ impl Recovery<'_> {
         }
         if end == base {
             // The last segment has nothing whole: it is made again when something comes.
+            self.options.fault.check(Step::Recover)?;
             dir.remove_file(&segment_name(base, entry.form))?;
             entry.mark.segment = None;
             told.retain(|fact| fact.kind != facts::OPENED || fact.base != Some(base));
@@ -95,6 +98,7 @@ impl Recovery<'_> {
                 let mut file = dir.open_file(&name, false)?;
                 cut += file.metadata()?.len();
                 self.quarantine(&mut file, entry, segment.base, 0)?;
+                self.options.fault.check(Step::Recover)?;
                 dir.remove_file(&name)?;
             }
         }
@@ -147,6 +151,7 @@ impl Recovery<'_> {
             let name = segment_name(base, entry.form);
             if let Some(mut file) = existing(dir.open_file(&name, false))? {
                 self.quarantine(&mut file, entry, base, 0)?;
+                self.options.fault.check(Step::Recover)?;
                 dir.remove_file(&name)?;
             }
         }
@@ -156,6 +161,7 @@ impl Recovery<'_> {
         {
             let mut file = dir.open_file(&segment_name(base, entry.form), true)?;
             self.quarantine(&mut file, entry, end, end - base)?;
+            self.options.fault.check(Step::Recover)?;
             file.set_len(end - base)?;
             file.sync_data()?;
         }
@@ -176,6 +182,7 @@ impl Recovery<'_> {
             root.sync()?;
             let (worker, stream) = (entry.key.worker(), entry.key.stream());
             let name = format!("{stamp}.{worker}.{stream}.{}.{offset:020}", entry.epoch);
+            self.options.fault.check(Step::Recover)?;
             dir.remove_file(&name)?;
             let mut out = dir.create_file(&name)?;
             file.seek(SeekFrom::Start(from))?;

@@ -97,13 +97,16 @@ impl Recovery<'_> {
             self.rebuild(&mut index, &key).await?;
             recovered.push(Recovered::StreamRebuilt { key });
         }
+        self.step()?;
         let window = Some((number, self.options.clock.now_ms()));
         index
             .put(&Change::default(), window)
             .await
             .map_err(at_index)?;
         index.close().await.map_err(at_index)?;
+        self.step()?;
         put_aside(self.data, self.options.clock.now_ms()).map_err(io)?;
+        self.step()?;
         std::fs::rename(&new, &path).map_err(io)?;
         Dir::root(self.data)
             .and_then(|data| data.sync())

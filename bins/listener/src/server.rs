@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use delivery::Code;
 use pki::{Accepted, Mode};
 use service::Seldom;
+use tokio::io::BufReader;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
@@ -130,6 +131,7 @@ impl Door {
             // Never closed.
             let _turn = self.handshakes.acquire().await.ok();
             prepare(&tcp);
+            let tcp = BufReader::with_capacity(RECEIVE_BYTES, tcp);
             self.shared.tls.accept(tcp, self.limits.handshake).await
         };
         let accepted = tokio::select! {
@@ -274,6 +276,9 @@ fn report_panic(ended: Result<(), tokio::task::JoinError>) {
     }
 }
 
+/// Read from a socket at a time: TLS alone would ask for a record or less, and each answer costs a system call and
+/// often a packet. A connection that is quiet never touches most of it.
+const RECEIVE_BYTES: usize = 64 << 10;
 /// How long the same address is not logged again.
 const QUIET: Duration = Duration::from_secs(60);
 /// The pause after an accept that failed: descriptors are short, and spinning frees none.

@@ -267,6 +267,8 @@ impl Swarm {
             self.logs.decky.rename()?;
             self.logs.json.rename()?;
             if self.random.random_bool(0.5) {
+                // Between lines: of one that is torn by a rotation the merged output makes two.
+                let _writing = self.own.hold();
                 self.logs.app.rename()?;
             }
             self.tally.renames += 1;
@@ -291,10 +293,7 @@ impl Swarm {
             self.collector.resume()?;
         }
         if self.random.random_bool(0.5) {
-            let writing = std::sync::Arc::clone(&self.own.writing);
-            let _writing = writing
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            let _writing = self.own.hold();
             self.logs.app.copy_and_truncate()?;
         }
         self.tally.truncates += 1;

@@ -2,7 +2,7 @@
 //! rotated away a second name keeps its content, so that the end can be compared with all that was ever written.
 
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{Read, Seek as _, SeekFrom};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -46,9 +46,10 @@ impl Rotator {
         Ok(())
     }
 
-    /// Copies the live file to number 1 and truncates it. What is written in between is lost: nobody must write.
+    /// Copies the live file to number 1 and truncates it. What is written in between is lost: nobody must write. So the
+    /// file is left alone while half a line stands at its end, of which a writer still has the rest.
     pub(super) fn copy_and_truncate(&mut self) -> anyhow::Result<()> {
-        if fs::metadata(&self.live).is_ok_and(|m| m.len() > 0) {
+        if ends_a_line(&self.live) {
             self.shift()?;
             let rotated = self.numbered(1);
             fs::copy(&self.live, &rotated)?;
@@ -142,6 +143,18 @@ impl Rotator {
     fn numbered(&self, number: usize) -> PathBuf {
         PathBuf::from(format!("{}.{number}", self.live.display()))
     }
+}
+
+/// Whether a file's last octet is an LF.
+fn ends_a_line(path: &Path) -> bool {
+    let last = || -> std::io::Result<u8> {
+        let mut octet = [0];
+        let mut file = File::open(path)?;
+        file.seek(SeekFrom::End(-1))?;
+        file.read_exact(&mut octet)?;
+        Ok(octet[0])
+    };
+    last().is_ok_and(|octet| octet == b'\n')
 }
 
 fn gz(path: &Path) -> PathBuf {

@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -34,8 +34,15 @@ pub(super) struct Scribe {
 pub(super) struct OwnLog {
     /// The live file.
     pub(super) path: PathBuf,
-    /// Held while a line is being written, and while the file is copied and truncated.
+    /// Held while lines are being written, and while the file is rotated.
     pub(super) writing: Arc<Mutex<()>>,
+}
+
+impl OwnLog {
+    /// Waits for the end of a line, and lets no other begin.
+    pub(super) fn hold(&self) -> MutexGuard<'_, ()> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Scribe {
@@ -58,7 +65,7 @@ impl Scribe {
                 text.extend_from_slice(&voice.line(n).bytes);
                 text.push(b'\n');
             }
-            let _writing = log.writing.lock().unwrap_or_else(PoisonError::into_inner);
+            let _writing = log.hold();
             let mut file = open(&log.path)?;
             let half = if random.random_ratio(1, 4) {
                 random.random_range(0..text.len())

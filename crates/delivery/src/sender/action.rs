@@ -203,8 +203,7 @@ pub enum Why {
     Finished,
     /// The listener goes away.
     Drained,
-    /// An earlier epoch has to be continued, or the file is there again which could not be compared: connect again at
-    /// once.
+    /// An earlier epoch has to be continued, and everything that was sent is acknowledged: connect again at once.
     Elsewhere,
     /// The listener said no.
     Refused(Refuse),
@@ -216,7 +215,8 @@ pub enum Why {
         /// Where the new epoch starts.
         base: Offset,
     },
-    /// Our own file can't be read, which proves nothing.
+    /// Our own file can't be read, which proves nothing; or it could not when it was to be compared, and can now: the
+    /// last step is not taken.
     Unreadable,
     /// The file is another one, but from where on only another master can tell, which has acknowledged what this one
     /// does not hold: ask that one.

@@ -31,7 +31,8 @@ impl Sender {
             return Ok(());
         }
         if self.unproved && matches!(step, Step::Lines { .. } | Step::Piece { .. }) {
-            self.end(Why::Elsewhere);
+            // The file came back: the next connection compares it.
+            self.end(Why::Unreadable);
             return Ok(());
         }
         match step {

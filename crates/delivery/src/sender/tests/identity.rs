@@ -162,7 +162,7 @@ fn reads_nothing_of_a_file_that_came_back_uncompared() {
     ));
     let step = Step::Lines { to: at(12) };
     bench.sender.handle_step(step, bench.now).unwrap();
-    bench.ends(&Why::Elsewhere);
+    bench.ends(&Why::Unreadable);
 }
 
 #[test]

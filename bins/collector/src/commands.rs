@@ -13,8 +13,9 @@ use crate::{
     config::{Config, read_names},
     docker::{Docker, Inspected},
     gap,
+    own::own_container,
     parse::parse,
-    select::{Choice, Rules, own_id},
+    select::{Choice, Rules},
     source::file,
 };
 
@@ -46,18 +47,6 @@ pub fn carry_out(cli: Cli) -> Result<(), Failure> {
         Command::Parse(args) => parse_stdin(&args),
         Command::Completions(args) => args.print::<Cli>(),
     }
-}
-
-/// The start of the id of the container this program runs in, if any.
-#[must_use]
-pub fn own_container() -> Option<String> {
-    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
-    let hostname = read("/etc/hostname");
-    own_id(
-        &read("/proc/self/cgroup"),
-        &read("/proc/self/mountinfo"),
-        &hostname,
-    )
 }
 
 async fn containers(config: &Config) -> Result<(), Failure> {

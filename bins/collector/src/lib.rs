@@ -16,6 +16,7 @@ pub mod driver;
 pub mod fleet;
 pub mod gap;
 pub mod metrics;
+pub mod own;
 pub mod parse;
 pub mod render;
 pub mod roster;

@@ -82,7 +82,7 @@ pub fn run(path: &Path) -> Result<(), Failure> {
         let page = move || serde_json::json!({ "containers": roster.to_json() });
         let status = tokio::spawn(server.run(telemetry.into(), page));
         let (sender, observations) = mpsc::channel(OBSERVATIONS);
-        let own = crate::commands::own_container();
+        let own = crate::own::own_container();
         let watch = Watch::new(&config, own, sender, metrics.clone(), docker_ok);
         let watch = tokio::spawn(watch.run());
         service::notify::ready();

@@ -291,46 +291,6 @@ pub fn state_names(json: &[u8]) -> Result<BTreeSet<String>, serde_json::Error> {
     Ok(names)
 }
 
-/// The start of the id of the container this process runs in, from `/proc/self/cgroup`,
-/// `/proc/self/mountinfo` and the host name; `None` on a plain host.
-#[must_use]
-pub fn own_id(cgroup: &str, mountinfo: &str, hostname: &str) -> Option<String> {
-    let from_cgroup = cgroup.lines().find_map(|line| {
-        let last = line.rsplit('/').next()?;
-        let last = last.strip_suffix(".scope").unwrap_or(last);
-        full_id(last.rsplit('-').next()?)
-    });
-    // Docker mounts `…/containers/ID/hostname` over /etc/hostname. Other lines may name other containers' directories.
-    let from_mounts = || {
-        mountinfo.lines().find_map(|line| {
-            let mut fields = line.split(' ');
-            let (root, at) = (fields.nth(3)?, fields.next()?);
-            let directory = root
-                .strip_suffix("/hostname")
-                .filter(|_| at == "/etc/hostname")?;
-            full_id(directory.rsplit('/').find(|part| *part != "userdata")?)
-        })
-    };
-    let from_hostname = || {
-        let short = hostname.trim();
-        (short.len() == SHORT_ID && is_hex(short)).then(|| short.to_owned())
-    };
-    from_cgroup.or_else(from_mounts).or_else(from_hostname)
-}
-
-fn full_id(text: &str) -> Option<String> {
-    (text.len() == FULL_ID && is_hex(text)).then(|| text.to_owned())
-}
-
-fn is_hex(text: &str) -> bool {
-    text.bytes()
-        .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-}
-
-/// Digits of a full container id.
-const FULL_ID: usize = 64;
-/// Digits of the id Docker gives as host name.
-const SHORT_ID: usize = 12;
 /// RFC 5424 §6.2.5.
 const APP_NAME_MAX: usize = 48;
 const BASE_LABEL: &str = "decnet.topology.role";

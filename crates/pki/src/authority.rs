@@ -11,6 +11,7 @@ use crate::certificate::{self, Role};
 use crate::files::{self, DirLock, FileError, Owner};
 use crate::fingerprint::{Fingerprint, hex};
 use crate::identity::{Identity, IdentityError, check_validity};
+use crate::layout::CaFiles;
 use crate::name::{SubjectName, WorkerName};
 use crate::peer::{self, Peer, PeerError};
 use crate::registry::{Registry, RegistryError};
@@ -104,35 +105,6 @@ pub enum AuthorityError {
     /// What was signed names no worker.
     #[error(transparent)]
     Peer(#[from] PeerError),
-}
-
-/// The paths of a CA directory in DECNET's layout.
-#[derive(Debug, Clone)]
-pub(crate) struct CaFiles {
-    pub(crate) dir: PathBuf,
-}
-
-impl CaFiles {
-    pub(crate) fn in_data(data: &Path) -> Self {
-        Self {
-            dir: data.join("ca"),
-        }
-    }
-    pub(crate) fn key(&self) -> PathBuf {
-        self.dir.join("ca.key")
-    }
-    pub(crate) fn certificate(&self) -> PathBuf {
-        self.dir.join("ca.crt")
-    }
-    pub(crate) fn crl(&self) -> PathBuf {
-        self.dir.join("crl.pem")
-    }
-    pub(crate) fn master(&self) -> PathBuf {
-        self.dir.join("master")
-    }
-    pub(crate) fn workers(&self) -> PathBuf {
-        self.dir.join("workers")
-    }
 }
 
 /// A CA with its key.

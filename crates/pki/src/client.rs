@@ -12,9 +12,9 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
+use crate::crypto::{VERSIONS, provider};
 use crate::gate::check_chain;
 use crate::identity::{Anchors, Identity};
-use crate::loaded::{VERSIONS, provider};
 use crate::name::SubjectName;
 use crate::peer::subject_names;
 use crate::refusal::{Refusal, alert_name, is_closed, timestamp, tls_error};

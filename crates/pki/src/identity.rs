@@ -11,9 +11,9 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::prelude::X509Certificate;
 
+use crate::crypto::provider;
 use crate::files;
 use crate::fingerprint::Fingerprint;
-use crate::loaded::provider;
 use crate::peer::{common_name, parse, system_time};
 
 /// A certificate with its key, and the CA that its peers must come from.

@@ -6,11 +6,12 @@ use std::time::SystemTime;
 
 use rustls_pki_types::CertificateDer;
 
-use crate::authority::{Authority, AuthorityError, CaFiles, InitOptions, Initialised};
+use crate::authority::{Authority, AuthorityError, InitOptions, Initialised};
 use crate::files::{self, DirLock, FileError, Owner};
 use crate::identity::{
     Identity, IdentityError, IdentityProblem, certificates, check_validity, signed_by_any,
 };
+use crate::layout::CaFiles;
 use crate::name::WorkerName;
 use crate::peer::{self, Peer, PeerError};
 use crate::registry::{Registry, RegistryError};

@@ -37,12 +37,14 @@
 mod authority;
 mod certificate;
 mod client;
+mod crypto;
 mod enrolment;
 mod files;
 mod fingerprint;
 mod gate;
 mod identity;
 mod import;
+mod layout;
 mod loaded;
 mod name;
 mod peer;

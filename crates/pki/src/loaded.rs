@@ -2,10 +2,9 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::SystemTime;
 
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use rustls::sign::SingleCertAndKey;
@@ -13,10 +12,11 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 use x509_parser::prelude::{CertificateRevocationList, FromDer};
 
-use crate::authority::CaFiles;
+use crate::crypto::provider;
 use crate::files::{self, FileError};
 use crate::fingerprint::hex;
 use crate::identity::{Anchors, Identity, IdentityError};
+use crate::layout::CaFiles;
 use crate::peer::{self, system_time};
 use crate::registry::RegistryError;
 
@@ -118,16 +118,6 @@ impl Loaded {
         })
     }
 }
-
-/// The cryptography of every configuration here, named explicitly: no process-wide default is relied upon.
-pub(crate) fn provider() -> Arc<CryptoProvider> {
-    static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
-    Arc::clone(PROVIDER.get_or_init(|| Arc::new(aws_lc_rs::default_provider())))
-}
-
-/// TLS 1.3 is preferred, 1.2 the floor (RFC 9662 §4).
-pub(crate) const VERSIONS: &[&rustls::SupportedProtocolVersion] =
-    &[&rustls::version::TLS13, &rustls::version::TLS12];
 
 /// The files that [`Loaded::load`] reads.
 pub(crate) fn watched_files(files: &CaFiles) -> Vec<PathBuf> {

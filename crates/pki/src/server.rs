@@ -17,9 +17,10 @@ use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::ALPN_ACKNOWLEDGED;
-use crate::authority::CaFiles;
+use crate::crypto::{VERSIONS, provider};
 use crate::gate::{Gate, Judge};
-use crate::loaded::{Expiry, Loaded, ServerTlsError, VERSIONS, provider, watched_files};
+use crate::layout::CaFiles;
+use crate::loaded::{Expiry, Loaded, ServerTlsError, watched_files};
 use crate::peer::{self, Peer};
 use crate::refusal::Refusal;
 use crate::registry::RegistryError;

@@ -72,6 +72,7 @@ pub fn run(path: &Path) -> Result<(), Failure> {
     let _lock = service::lock(&config.state).map_err(|error| error.failure(&source, "state"))?;
     let runtime = service::runtime(THREADS)?;
     runtime.block_on(async {
+        let stop = service::stop_signal();
         let mut telemetry = Telemetry::new("collector", env!("CARGO_PKG_VERSION"));
         let metrics = Metrics::new(&mut telemetry.registry);
         let health = telemetry.health();
@@ -92,7 +93,7 @@ pub fn run(path: &Path) -> Result<(), Failure> {
             metrics,
             health,
         };
-        let result = collect(&config, opened, sources, service::stop_signal()).await;
+        let result = collect(&config, opened, sources, stop).await;
         service::notify::stopping();
         watch.abort();
         status.abort();

@@ -36,7 +36,10 @@ pub fn run(path: &Path) -> Result<(), Failure> {
     }
     let _lock = service::lock(&config.state).map_err(|error| error.failure(&source, "state"))?;
     let runtime = service::runtime(THREADS)?;
-    runtime.block_on(forward(&config, Limits::default(), service::stop_signal()))?;
+    runtime.block_on(async {
+        let stop = service::stop_signal();
+        forward(&config, Limits::default(), stop).await
+    })?;
     // A read that a dead disk never ends must not keep us from ending.
     runtime.shutdown_timeout(Duration::from_secs(1));
     Ok(())

@@ -40,8 +40,9 @@ pub fn run(config: &Path) -> Result<(), Failure> {
     let threads = thread::available_parallelism().map_or(1, usize::from);
     let runtime = service::runtime(threads.min(MAX_THREADS))?;
     runtime.block_on(async {
+        let stop = service::stop_signal();
         let tls = run::inspect(&config, &source).await?;
-        run::run(config, tls, lock, service::stop_signal()).await
+        run::run(config, tls, lock, stop).await
     })
 }
 

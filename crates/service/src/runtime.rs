@@ -3,7 +3,7 @@
 use std::io;
 
 use tokio::runtime::{Builder, Runtime};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Most threads that run blocking work (SQLite, fsync, directory scans) at a time.
 const MAX_BLOCKING_THREADS: usize = 16;
@@ -27,16 +27,24 @@ pub fn runtime(threads: usize) -> io::Result<Runtime> {
         .build()
 }
 
-/// Waits for SIGTERM or SIGINT, from its first poll on. For ever if the system lets us listen for neither.
-pub async fn stop_signal() {
-    tokio::select! {
-        () = one(SignalKind::terminate(), "SIGTERM") => {}
-        () = one(SignalKind::interrupt(), "SIGINT") => {}
+/// Listens for SIGTERM and SIGINT from now on, and gives what ends with the first of them; never if the system lets us
+/// listen for neither. Call it before the program says that it is ready: until then a signal kills it.
+///
+/// # Panics
+/// Outside a runtime.
+pub fn stop_signal() -> impl Future<Output = ()> + Send {
+    let terminate = signal(SignalKind::terminate());
+    let interrupt = signal(SignalKind::interrupt());
+    async {
+        tokio::select! {
+            () = one(terminate, "SIGTERM") => {}
+            () = one(interrupt, "SIGINT") => {}
+        }
     }
 }
 
-async fn one(kind: SignalKind, name: &'static str) {
-    match signal(kind) {
+async fn one(signal: io::Result<Signal>, name: &'static str) {
+    match signal {
         Ok(mut signal) => {
             signal.recv().await;
             tracing::info!(signal = name, "stopping");

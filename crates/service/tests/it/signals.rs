@@ -11,13 +11,8 @@ fn child() {
         service::init_tracing();
         let runtime = service::runtime(1).expect("a runtime");
         runtime.block_on(async {
-            let mut stop = std::pin::pin!(service::stop_signal());
-            // Polled once, it listens; then the parent may send.
-            tokio::select! {
-                biased;
-                () = &mut stop => {}
-                () = std::future::ready(()) => {}
-            }
+            let stop = service::stop_signal();
+            // Not polled yet, and the parent may send.
             tracing::info!("listening");
             stop.await;
         });

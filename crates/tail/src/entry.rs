@@ -55,6 +55,8 @@ pub(crate) struct Entry {
     pub(crate) skip: Option<Skip>,
     /// Its first bytes came into view after its file did: what stood there in between may have been copied away.
     pub(crate) fresh: bool,
+    /// All that is left of it was handed out before.
+    pub(crate) spent: bool,
     /// More of its head is known than was stored, and nothing else of it is.
     pub(crate) grown: bool,
     /// Over, and nothing is expected any more. Kept to recognise its file.
@@ -124,6 +126,7 @@ impl Entry {
             roll: stage,
             skip: known.skip,
             fresh: false,
+            spent: false,
             grown: false,
             sealed: false,
             of: known.of,
@@ -172,6 +175,7 @@ impl Entry {
 
     /// Reads from `source` from now on, whose content was compared.
     pub(crate) fn attach(&mut self, source: Source, now: Now) -> io::Result<()> {
+        self.spent = false;
         self.ident = source.ident;
         self.size = self.size.max(source.length_hint());
         self.source = Some(source);
@@ -219,6 +223,26 @@ impl Entry {
             Some(tail) => file.equals(self.sent - tail.len() as u64, tail),
             None => Ok(true),
         }
+    }
+
+    /// Whether all of `file` is the beginning of what was handed out, as far as that can be told: by its first 4 KiB.
+    pub(crate) fn begins_with(&self, file: &mut Source) -> io::Result<bool> {
+        let length = file.length_hint();
+        if length >= self.sent || length < WEAK {
+            return Ok(false);
+        }
+        let first = file.piece(0, PRINT)?;
+        Ok(match self.head.len() {
+            0 => self.head_print.len as usize == PRINT && file.holds(&self.head_print)?,
+            _ => self.head.starts_with(&first),
+        })
+    }
+
+    /// Nothing more will come of it, and nothing is missing.
+    pub(crate) fn spend(&mut self) {
+        self.cause = Some(RollCause::Rotated);
+        self.size = self.sent;
+        self.spent = true;
     }
 
     /// Whether at least the first bytes are the same.

@@ -93,7 +93,8 @@ impl Follower {
                 cause,
             })));
         }
-        if last || (entry.source.is_none() && entry.lost.is_none()) || !self.over(at, now) {
+        let away = entry.source.is_none() && entry.lost.is_none() && !entry.spent;
+        if last || away || !self.over(at, now) {
             return Ok(None);
         }
         if let Some(step) = self.unterminated(at, buf)? {

@@ -17,7 +17,7 @@ impl Follower {
         let count = self.chain.len();
         let mut lost = false;
         for (index, entry) in self.chain.iter_mut().enumerate() {
-            if entry.source.is_some() || entry.sealed || entry.lost.is_some() {
+            if entry.source.is_some() || entry.sealed || entry.lost.is_some() || entry.spent {
                 continue;
             }
             if entry.roll == Stage::Done {

@@ -44,6 +44,7 @@ impl Follower {
 
         let mut places = self.find_held(&mut files);
         let mut attached = self.find_known(&mut files, &mut places, live, now)?;
+        attached |= self.find_short(&mut files, &mut places, live)?;
         attached |= self.find_between(&mut files, &mut places, now)?;
         // What is older than all we know was there before our time, or is long done.
         let oldest = places.iter().flatten().min().copied();
@@ -157,6 +158,40 @@ impl Follower {
             }
         }
         Ok(attached)
+    }
+
+    /// A file that was copied and then cut: what came between is not in the copy, but may have been read. Such a copy is
+    /// the beginning of what we had, and over.
+    fn find_short(
+        &mut self,
+        files: &mut [Option<Source>],
+        places: &mut [Option<usize>],
+        live: Option<usize>,
+    ) -> Result<bool, TailError> {
+        let mut found = false;
+        for (index, entry) in self.chain.iter_mut().enumerate() {
+            let cut = entry.cause == Some(RollCause::Truncated) && entry.roll == Stage::Due;
+            if places[index].is_some() || !cut || entry.source.is_some() || entry.lost.is_some() {
+                continue;
+            }
+            for at in (0..files.len()).filter(|at| live != Some(*at)) {
+                let Some(file) = files[at].as_mut() else {
+                    continue;
+                };
+                let path = file.path.clone();
+                if !matches!(file.kind, Kind::Alien(_))
+                    && entry
+                        .begins_with(file)
+                        .map_err(TailError::unreadable(path))?
+                {
+                    entry.spend();
+                    (places[index], files[at]) = (Some(at), None);
+                    found = true;
+                    break;
+                }
+            }
+        }
+        Ok(found)
     }
 
     /// An epoch of which nothing was ever seen, between two that were found, has the file between theirs.

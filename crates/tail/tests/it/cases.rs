@@ -798,3 +798,32 @@ fn a_gap_that_comes_again_is_no_wider() {
     let step = follower.next(&mut case.bytes, case.now).unwrap();
     assert!(matches!(step, Step::Gap(rest) if (rest.from, rest.to) == (gap.from + 3, gap.to)));
 }
+
+/// A line is written, and read, between the copy and the cut: the copy is shorter than what was read.
+#[test]
+fn a_copy_that_is_shorter_than_what_was_read_is_not_read_again() {
+    for len in [100, 9000] {
+        let mut case = Case::new();
+        case.append("a.log", &vec![b'x'; len]);
+        case.append("a.log", b"\n");
+        let mut follower = case.follow();
+        case.all(&mut follower);
+        fs::copy(case.log(), case.path("a.log.1")).unwrap();
+        case.append("a.log", b"between\n");
+        assert_eq!(case.all(&mut follower).0, b"between\n");
+        let live = OpenOptions::new().write(true).open(case.log()).unwrap();
+        live.set_len(0).unwrap();
+        case.append("a.log", b"new\n");
+        let (bytes, steps) = case.all(&mut follower);
+        assert_eq!(bytes, b"new\n", "{steps:?}");
+        assert_eq!(rolls(&steps), [RollCause::Rotated]);
+        assert!(!steps.iter().any(|step| matches!(step, Step::Gap(_))));
+        // Also by the next process.
+        case.rename("a.log.1", "a.log.2");
+        case.rename("a.log", "a.log.1");
+        case.append("a.log", b"newer\n");
+        let stored = follower.checkpoint();
+        let mut follower = Follower::new(Options::new(case.log()), Some(stored));
+        assert_eq!(case.all(&mut follower).0, b"newer\n");
+    }
+}

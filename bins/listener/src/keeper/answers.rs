@@ -228,12 +228,14 @@ impl Keeper {
         if !known {
             self.metrics.epochs_opened.inc();
         }
-        let took_over = self
-            .links
-            .live(id)
-            .is_some_and(|link| std::mem::take(&mut link.took_over));
+        let link = self.links.live(id);
+        let (took_over, fights) = link.map_or((false, false), |link| {
+            (std::mem::take(&mut link.took_over), link.fights)
+        });
         if took_over {
-            self.note(key.clone(), "takeover", Some(opening.epoch));
+            if !fights {
+                self.note(key.clone(), "takeover", Some(opening.epoch));
+            }
             self.window.push(Entry {
                 handle: Some(handle),
                 by: None,

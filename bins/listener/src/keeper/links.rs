@@ -27,6 +27,8 @@ pub(super) struct Link {
     pub(super) holds: bool,
     /// Another connection had the stream before.
     pub(super) took_over: bool,
+    /// And another one before that, too often for a ledger line each.
+    pub(super) fights: bool,
     pub(super) open: Option<Open>,
     /// Entries of it in the window.
     pub(super) pending: usize,
@@ -72,6 +74,7 @@ impl Links {
             key: None,
             holds: false,
             took_over: false,
+            fights: false,
             open: None,
             pending: 0,
             wants: false,
@@ -120,6 +123,7 @@ impl Links {
                 loser,
                 conflict,
             } => {
+                link.fights = conflict;
                 if let Some(loser) = loser.and_then(|id| self.by_id.get(&id)) {
                     loser.refuse(Code::Superseded, "a newer connection wants the stream");
                 }

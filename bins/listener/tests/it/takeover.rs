@@ -62,4 +62,6 @@ async fn of_many_that_want_a_stream_the_last_one_gets_it_and_a_fight_is_a_confli
     let facts = master.ledger("web-1", "decky");
     let conflicts = facts.iter().filter(|fact| fact["kind"] == "conflict");
     assert_eq!(conflicts.count(), 1);
+    let takeovers = facts.iter().filter(|fact| fact["kind"] == "takeover");
+    assert!(takeovers.count() <= 5);
 }

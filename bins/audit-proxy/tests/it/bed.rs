@@ -105,6 +105,11 @@ impl Bed {
         }
     }
 
+    /// Octets in the log.
+    pub(crate) fn size(&self) -> u64 {
+        fs::metadata(self.path("log/audit.log")).map_or(0, |found| found.len())
+    }
+
     /// Whole lines of the log.
     pub(crate) fn lines(&self) -> Vec<String> {
         whole(&self.path("log/audit.log"))

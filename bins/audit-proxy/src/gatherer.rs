@@ -30,6 +30,8 @@ pub(crate) struct Gatherer {
     sessions: Sessions,
     metrics: Metrics,
     reports: Reports,
+    /// Whether the group in the making takes the reports along. They add up until then, however long that takes.
+    tell_now: bool,
     group: Group,
     /// The highest number of a connection with a record in the group.
     conn: Option<u64>,
@@ -52,6 +54,7 @@ impl Gatherer {
             sessions,
             metrics,
             reports: Reports::default(),
+            tell_now: false,
             group: Group::default(),
             conn: None,
             seldom: Seldom::new(SELDOM),
@@ -77,7 +80,7 @@ impl Gatherer {
             if now >= look || !open {
                 look = now + LOOK_EVERY;
                 self.sessions.look(now.into_std());
-                self.group.facts.extend(self.reports.take());
+                self.tell_now = true;
             }
             if first.is_none() && self.has_something() {
                 first = Some(now);
@@ -119,13 +122,20 @@ impl Gatherer {
     }
 
     fn has_something(&self) -> bool {
-        self.group.batches > 0 || !self.group.facts.is_empty() || self.sessions.has_news()
+        self.group.batches > 0
+            || self.sessions.has_news()
+            || (self.tell_now && !self.reports.is_empty())
     }
 
     /// The group as it is, whole; the next one writes into `spare`.
-    fn take(&mut self, spare: Output) -> Group {
+    fn take(&mut self, mut spare: Output) -> Group {
+        // What one monstrous frame needed is not kept for ever.
+        spare.shrink_to(self.commit.max_bytes);
         let mut group = std::mem::replace(&mut self.group, Group::with(spare));
         self.sessions.take(&mut group);
+        if std::mem::take(&mut self.tell_now) {
+            group.facts = self.reports.take();
+        }
         if let Some(conn) = self.conn.take() {
             group.changes.push(Change::Put {
                 key: CONN.to_owned(),

@@ -31,6 +31,12 @@ impl Output {
     pub(crate) fn len(&self) -> usize {
         self.log.len() + self.json.len()
     }
+
+    /// Gives memory back over so many octets in each.
+    pub(crate) fn shrink_to(&mut self, octets: usize) {
+        self.log.shrink_to(octets);
+        self.json.shrink_to(octets);
+    }
 }
 
 impl Group {

@@ -61,6 +61,11 @@ impl Reports {
         sum.bytes = sum.bytes.saturating_add(tally.bytes);
     }
 
+    /// Whether there is nothing to tell.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.tallies.is_empty()
+    }
+
     /// Takes everything, as lines for the ledger.
     pub(crate) fn take(&mut self) -> Vec<Fact> {
         std::mem::take(&mut self.tallies)

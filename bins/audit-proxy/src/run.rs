@@ -184,7 +184,7 @@ impl Parts {
         let ended = tokio::select! {
             ended = &mut all => ended,
             () = tokio::time::sleep(drain) => {
-                warn!("the disk takes nothing: giving up what is not durable yet");
+                warn!("the stop takes long: a disk that takes nothing is not waited for any more");
                 let _ = give_up.send(true);
                 all.await
             }

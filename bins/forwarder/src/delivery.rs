@@ -80,6 +80,10 @@ pub(crate) fn words(why: &Why, problem: Option<String>) -> String {
             format!("the file is not the one that the master knows, from offset {base} on")
         }
         Why::Unreadable => "the file can't be read".to_owned(),
+        Why::Unproved => {
+            "the file is shorter than what another master has, and this one does not have it"
+                .to_owned()
+        }
         Why::Violation(what) => format!("the master broke the protocol: {what}"),
         Why::Late(what) => format!("no {what} in time"),
         Why::Broken => problem.unwrap_or_else(|| "the connection broke".to_owned()),

@@ -8,7 +8,9 @@
 //!
 //! It refuses to guess: device, inode and time stamps only propose which file is which; the first and the last
 //! 4 KiB before the offset decide. (A log that repeats itself for longer than that, copied and cut while nobody looks,
-//! can't be told from one that was not.) What it can't find again it reports as a [`Gap`]. It never looks into a line, never
+//! can't be told from one that was not. And a file of which the checkpoint has fewer than 64 bytes can be taken for
+//! another one that begins alike, whose first bytes then count as delivered; a receiver that proves what it holds
+//! notices.) What it can't find again it reports as a [`Gap`]. It never looks into a line, never
 //! waits (the time comes in as [`Now`]), and its memory does not depend on how far behind it is.
 //!
 //! ```

@@ -337,7 +337,10 @@ impl Model {
     }
 
     fn stop(&mut self) {
-        if self.rng.chance(50) {
+        // With fewer than 64 bytes of the file that is read in the checkpoint, any file that begins alike may be it: what
+        // they have in common would count as delivered. The crate's description says so.
+        let known = self.stored.current().map_or(64, |known| known.head.len);
+        if self.rng.chance(50) || known < 64 {
             self.store();
         }
         self.follower = None;

@@ -24,6 +24,9 @@
 //! An index that was made again goes on with a number far from those before, at random, so that no older copy has one
 //! that fits, even when the newest record was lost.
 //!
+//! Not covered is one thing: an older index put back *and* the newest record gone, before any start has seen either.
+//! The index and the record before may then agree.
+//!
 //! A window that failed is void: its record, if it may have been written, is overruled by a newer record with the
 //! number of the window before, in a new file, before anything is cut. Such a record can't say what the index has to
 //! say: with an index that is older by one, it counts as "anything else". A window that failed at the index stands

@@ -143,6 +143,63 @@ async fn an_index_that_is_damaged_inside_is_made_again() {
     }
 }
 
+#[tokio::test]
+async fn a_ledger_with_a_damaged_end_stops_nothing() {
+    let data = made().await;
+    let ledger = data.path().join("archive/w/decky/ledger.jsonl");
+    let mut bytes = fs::read(&ledger).unwrap();
+    let at = bytes.len() - 10;
+    bytes[at] = 0xff;
+    fs::write(&ledger, &bytes).unwrap();
+    let mut archive = data.open(small()).await;
+    let a = open(&mut archive, 1).await;
+    archive.gap(a, 2000, "lag-cap").unwrap();
+    archive.commit().await.unwrap();
+    archive.append(a, b"goes on\n").unwrap();
+    archive.commit().await.unwrap();
+    assert_eq!(archive.stand(a).unwrap().end, 2008);
+    archive.close().await.unwrap();
+    let aside = data.files("archive/w/decky", "").into_iter();
+    let aside = aside.filter(|path| path.to_string_lossy().contains("damaged-"));
+    assert_eq!(
+        aside
+            .map(|path| fs::read(path).unwrap())
+            .collect::<Vec<_>>(),
+        [bytes]
+    );
+    let mut damage = Vec::new();
+    audit::verify(data.path(), Scope::default(), &mut |what| {
+        damage.push(what.segment)
+    })
+    .await
+    .unwrap();
+    assert!(damage.contains(&ledger), "{damage:?}");
+}
+
+#[tokio::test]
+async fn a_ledger_that_lost_lines_is_noticed() {
+    let data = made().await;
+    let ledger = data.path().join("archive/w/decky/ledger.jsonl");
+    let text = fs::read_to_string(&ledger).unwrap();
+    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    fs::write(&ledger, lines[..lines.len() - 2].concat()).unwrap();
+    let archive = data.open(small()).await;
+    let lost = Recovered::Ledger { key: key() };
+    assert_eq!(archive.recovered(), [lost]);
+    archive.close().await.unwrap();
+    let mut damage = Vec::new();
+    audit::verify(data.path(), Scope::default(), &mut |what| damage.push(what))
+        .await
+        .unwrap();
+    assert!(
+        damage
+            .iter()
+            .any(|what| what.segment == ledger && what.what.contains("did not go on")),
+        "{damage:?}"
+    );
+    assert_eq!(data.open(small()).await.recovered(), [], "once is enough");
+}
+
 /// A small archive, closed, to be overwritten.
 async fn made() -> Data {
     let data = Data::new();

@@ -27,8 +27,8 @@ struct World {
     dice: Dice,
     /// Copies of the index, to be put back.
     copies: Vec<Vec<(String, Vec<u8>)>>,
-    /// Nobody has noticed yet that a witness is gone. An older index that was put back now as well could fit the other.
-    witness_lost: bool,
+    /// An older index was put back, or a witness is gone, and no start has noticed yet. Both together could fit.
+    unnoticed: bool,
     /// How often what happened.
     seen: BTreeMap<&'static str, usize>,
 }
@@ -40,7 +40,7 @@ impl World {
             epochs: Vec::new(),
             dice: Dice(seed.wrapping_mul(0x2545_f491_4f6c_dd1d) | 1),
             copies: Vec::new(),
-            witness_lost: false,
+            unnoticed: false,
             seen: BTreeMap::new(),
         }
     }
@@ -100,17 +100,18 @@ impl World {
                 self.count("index lost");
                 self.data.forget_index();
             }
-            1 | 2 if !self.copies.is_empty() && !self.witness_lost => {
+            1 | 2 if !self.copies.is_empty() && !self.unnoticed => {
                 self.count("older index put back");
+                self.unnoticed = true;
                 self.data.forget_index();
                 let n = self.dice.roll(self.copies.len() as u64) as usize;
                 for (name, bytes) in &self.copies[n] {
                     fs::write(self.data.path().join(name), bytes).unwrap();
                 }
             }
-            3 => {
+            3 if !self.unnoticed => {
                 self.count("witness lost");
-                self.witness_lost = true;
+                self.unnoticed = true;
                 let n = self.dice.roll(2);
                 let path = self.data.path().join(format!("archive/.window-{n}"));
                 let _ = fs::remove_file(path);
@@ -131,7 +132,7 @@ impl World {
                 Archive::open(&path, options).await.unwrap()
             }
         };
-        world.lock().unwrap().witness_lost = false;
+        world.lock().unwrap().unnoticed = false;
         let mut handles = HashMap::new();
         let known = world.lock().unwrap().epochs.len();
         for n in 0..known {

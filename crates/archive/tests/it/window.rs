@@ -88,6 +88,46 @@ async fn closes_segments_by_size_and_age() {
 }
 
 #[tokio::test]
+async fn closes_few_aged_segments_a_window() {
+    let data = Data::new();
+    let mut archive = data
+        .open(Options {
+            segment_max_age: Duration::ZERO,
+            ..small()
+        })
+        .await;
+    let mut handles = Vec::new();
+    for worker in 0..100 {
+        let handle = archive.plain(&plain(&format!("w{worker}"))).await.unwrap();
+        archive.append(handle, &frame(0)).unwrap();
+        handles.push(handle);
+    }
+    archive.commit().await.unwrap();
+    let closed = || {
+        let ledgers = data.files("archive", "ledger.jsonl").into_iter();
+        let text: String = ledgers
+            .map(|path| fs::read_to_string(path).unwrap())
+            .collect();
+        text.matches(r#""kind":"closed""#).count()
+    };
+    for handle in &handles {
+        archive.append(*handle, &frame(1)).unwrap();
+    }
+    archive.commit().await.unwrap();
+    assert_eq!(closed(), 64);
+    archive.close_aged().unwrap();
+    archive.commit().await.unwrap();
+    assert_eq!(closed(), 128);
+    archive.close_aged().unwrap();
+    archive.commit().await.unwrap();
+    assert_eq!(
+        closed(),
+        164,
+        "each stream's first frame, or both, in a segment that is closed"
+    );
+}
+
+#[tokio::test]
 async fn ledgers_the_hash_of_each_closed_segment() {
     let data = Data::new();
     for n in 0..30 {

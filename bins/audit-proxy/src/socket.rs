@@ -149,7 +149,9 @@ fn bind_in(private: &Path, config: &Config) -> io::Result<UnixListener> {
     let bound = private.join(SOCKET);
     let listener = UnixListener::bind(&bound)?;
     // Nobody but us reaches into the directory, so the order of these two shows to no one.
-    std::os::unix::fs::chown(&bound, None, config.group)?;
+    if config.group.is_some() {
+        std::os::unix::fs::chown(&bound, None, config.group)?;
+    }
     std::fs::set_permissions(&bound, Permissions::from_mode(config.mode))?;
     Ok(listener)
 }

@@ -184,6 +184,8 @@ async fn a_stop_asks_for_the_end_and_waits_for_it() {
     let identity = master.enroll("web-1");
     let (mut link, _) = master.resumed(&identity, "decky", 1).await;
     let mut silent = master.link(&identity).await;
+    // A client's handshake ends before the listener's.
+    master.shows("accepted_total", 2).await;
     master.signal(rustix::process::Signal::TERM);
     let heard = link.hear().await.unwrap();
     assert!(matches!(heard, Some(Control::Drain { .. })), "{heard:?}");

@@ -12,7 +12,8 @@ use crate::reader::{Chunk, ReadError, Reader};
 
 impl Archive {
     /// Where every epoch stands that is not sealed: those that are loaded, and those that were not when the archive
-    /// was opened. For the start; the handles of epochs that are not loaded are gone from the beginning.
+    /// was opened. For the start: after the first window only loaded ones are given. The handles of those that are not
+    /// loaded are gone from the beginning.
     pub fn standing(&self) -> impl Iterator<Item = Committed> + '_ {
         let loaded = self.epochs.iter().filter(|(_, e)| !e.committed.sealed);
         let loaded = loaded.map(|(handle, epoch)| Committed {

@@ -84,6 +84,8 @@ impl Archive {
             return Vec::new();
         };
         let Witnessed { change, at_ms } = *stands;
+        // What stood at the start was asked for at the start.
+        self.resting = Vec::new();
         self.newest_ms = self.newest_ms.max(Some(at_ms));
         for (key, mark) in &change.ledgers {
             if let Some(stream) = self.streams.get_mut(key) {

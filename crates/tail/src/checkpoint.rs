@@ -51,6 +51,9 @@ pub struct Known {
     /// Bytes that were given up: a gap that is decided, and may have been told to somebody.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skip: Option<Skip>,
+    /// Its file was cut, and the copy that is left holds less than was handed out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub spent: bool,
     /// The epoch of which it is another history.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub of: Option<EpochId>,

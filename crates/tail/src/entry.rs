@@ -92,6 +92,7 @@ impl Entry {
                 tail: Print::new(0, &[]),
                 ended: None,
                 skip: None,
+                spent: false,
                 of: None,
                 base: 0,
             },
@@ -126,7 +127,7 @@ impl Entry {
             roll: stage,
             skip: known.skip,
             fresh: false,
-            spent: false,
+            spent: known.spent,
             grown: false,
             sealed: false,
             of: known.of,
@@ -144,6 +145,7 @@ impl Entry {
                 tail: Print::new(0, &[]),
                 ended: None,
                 skip: None,
+                spent: false,
                 of: None,
                 base: 0,
             },
@@ -168,6 +170,7 @@ impl Entry {
                 .filter(|_| self.roll == Stage::Done)
                 .or((self.roll == Stage::Done).then_some(RollCause::Rotated)),
             skip: self.skip.filter(|skip| skip.to > self.done.end),
+            spent: self.spent,
             of: self.of,
             base: self.base,
         }

@@ -171,7 +171,8 @@ impl Follower {
         let mut found = false;
         for (index, entry) in self.chain.iter_mut().enumerate() {
             let cut = entry.cause == Some(RollCause::Truncated) && entry.roll == Stage::Due;
-            if places[index].is_some() || !cut || entry.source.is_some() || entry.lost.is_some() {
+            let away = entry.source.is_none() && entry.lost.is_none();
+            if places[index].is_some() || !(entry.spent || cut && away) {
                 continue;
             }
             for at in (0..files.len()).filter(|at| live != Some(*at)) {
@@ -184,9 +185,9 @@ impl Follower {
                         .begins_with(file)
                         .map_err(TailError::unreadable(path))?
                 {
+                    found |= !entry.spent;
                     entry.spend();
                     (places[index], files[at]) = (Some(at), None);
-                    found = true;
                     break;
                 }
             }

@@ -18,6 +18,7 @@ fn known(epoch: EpochId, size: u64, delivered: u64, base: u64) -> Known {
         tail: Print::new(delivered, b""),
         ended: Some(RollCause::Rotated),
         skip: None,
+        spent: false,
         of: None,
         base,
     }

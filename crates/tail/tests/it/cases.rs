@@ -814,11 +814,19 @@ fn a_copy_that_is_shorter_than_what_was_read_is_not_read_again() {
         let live = OpenOptions::new().write(true).open(case.log()).unwrap();
         live.set_len(0).unwrap();
         case.append("a.log", b"new\n");
+        // Twice in a row, before the end of the first one is confirmed.
+        follower.observe(case.now).unwrap();
+        case.rename("a.log.1", "a.log.2");
+        fs::copy(case.log(), case.path("a.log.1")).unwrap();
+        let live = OpenOptions::new().write(true).open(case.log()).unwrap();
+        live.set_len(0).unwrap();
+        case.append("a.log", b"next\n");
         let (bytes, steps) = case.all(&mut follower);
-        assert_eq!(bytes, b"new\n", "{steps:?}");
-        assert_eq!(rolls(&steps), [RollCause::Rotated]);
+        assert_eq!(bytes, b"new\nnext\n", "{steps:?}");
+        assert_eq!(rolls(&steps), [RollCause::Rotated; 2]);
         assert!(!steps.iter().any(|step| matches!(step, Step::Gap(_))));
         // Also by the next process.
+        case.rename("a.log.2", "a.log.3");
         case.rename("a.log.1", "a.log.2");
         case.rename("a.log", "a.log.1");
         case.append("a.log", b"newer\n");

@@ -222,9 +222,9 @@ impl EpochTold {
             *base < end
         });
         self.rolls.retain(|at, _| *at <= end);
-        // Nothing of it stands: it may as well begin elsewhere.
-        self.begun &= end > self.base;
         self.sealed = line.get("sealed") == Some(&Value::Bool(true));
+        // Otherwise nothing of it stands, and it may as well begin elsewhere.
+        self.begun &= end > self.base || self.sealed;
     }
 
     /// Where the epoch ends by what is told; an open segment ends further on.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use sqlx::{AssertSqlSafe, Connection, Row, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection, Executor, Row, SqliteConnection};
 
 use super::{StoreError, opening};
 
@@ -63,12 +63,46 @@ pub(super) async fn migrate(
 
 /// One transaction: upserts in as few statements as the parameter limit allows (a statement costs
 /// ~17 µs of hops to sqlx's worker thread), then deletes, then the appenders' batches.
+///
+/// It begins and ends by statements of its own. sqlx counts transactions, and counts wrong once SQLite
+/// has rolled one back by itself (disk full): its next one is a savepoint, and when that fails as well,
+/// those after it "commit" inside a transaction that never ends.
 pub(super) async fn write(
     connection: &mut SqliteConnection,
     changes: &BTreeMap<String, Option<Vec<u8>>>,
     batches: &BTreeMap<String, u64>,
 ) -> Result<(), sqlx::Error> {
-    let mut tx = connection.begin().await?;
+    if begin(connection).await.is_err() {
+        // One whose future was dropped, or whose end failed, may still be open.
+        roll_back(connection).await;
+        begin(connection).await?;
+    }
+    let written = match fill(connection, changes, batches).await {
+        Ok(()) => connection.execute("COMMIT").await.map(drop),
+        Err(error) => Err(error),
+    };
+    if written.is_err() {
+        roll_back(connection).await;
+    }
+    written
+}
+
+async fn begin(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    connection.execute("BEGIN IMMEDIATE").await.map(drop)
+}
+
+/// Ends a failed transaction, unless SQLite has done so by itself, which is an error.
+async fn roll_back(connection: &mut SqliteConnection) {
+    if let Err(error) = connection.execute("ROLLBACK").await {
+        tracing::debug!(%error, "nothing to roll back");
+    }
+}
+
+async fn fill(
+    connection: &mut SqliteConnection,
+    changes: &BTreeMap<String, Option<Vec<u8>>>,
+    batches: &BTreeMap<String, u64>,
+) -> Result<(), sqlx::Error> {
     let puts: Vec<(&String, &Vec<u8>)> = changes
         .iter()
         .filter_map(|(key, value)| value.as_ref().map(|value| (key, value)))
@@ -84,22 +118,22 @@ pub(super) async fn write(
         for (key, value) in chunk {
             query = query.bind(key.as_str()).bind(value.as_slice());
         }
-        query.execute(&mut *tx).await?;
+        query.execute(&mut *connection).await?;
     }
     for (key, _) in changes.iter().filter(|(_, value)| value.is_none()) {
         sqlx::query("DELETE FROM checkpoint WHERE key = ?")
             .bind(key.as_str())
-            .execute(&mut *tx)
+            .execute(&mut *connection)
             .await?;
     }
     for (place, batch) in batches {
         sqlx::query("INSERT INTO appender VALUES (?,?) ON CONFLICT (place) DO UPDATE SET batch = excluded.batch")
             .bind(place.as_str())
             .bind(i64::try_from(*batch).unwrap_or(i64::MAX))
-            .execute(&mut *tx)
+            .execute(&mut *connection)
             .await?;
     }
-    tx.commit().await
+    Ok(())
 }
 
 const SCHEMA_VERSION: i64 = 1;

@@ -182,3 +182,42 @@ async fn names_the_path_that_cannot_be_made() {
         "{error}"
     );
 }
+
+/// Runs a statement on a store's own connection.
+async fn execute(store: &Store, statement: &'static str) {
+    let mut connection = store.inner.connection.lock().await;
+    sqlx::query(statement)
+        .execute(&mut *connection)
+        .await
+        .unwrap();
+}
+
+/// SQLite rolls some failed transactions back by itself and leaves others open. Whatever it did, the next commit holds.
+#[tokio::test]
+async fn a_commit_after_failed_ones_is_durable() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("offsets.sqlite");
+    let store = Store::open(&path).await.unwrap();
+    store.commit(&[put("a", b"before")]).await.unwrap();
+    execute(&store, "PRAGMA busy_timeout = 0").await;
+    let other = Store::open(&path).await.unwrap();
+    let big = vec![7; 64 << 10];
+    // Full, or locked by somebody else, in every order of two.
+    for order in ["full full", "busy full", "full busy", "busy busy"] {
+        for trouble in order.split(' ') {
+            if trouble == "full" {
+                execute(&store, "PRAGMA max_page_count = 1").await;
+                store.commit(&[put("a", &big)]).await.unwrap_err();
+                execute(&store, "PRAGMA max_page_count = 1000000").await;
+            } else {
+                execute(&other, "BEGIN IMMEDIATE").await;
+                store.commit(&[put("a", b"x")]).await.unwrap_err();
+                execute(&other, "ROLLBACK").await;
+            }
+        }
+        let value = order.as_bytes();
+        store.commit(&[put("a", value)]).await.unwrap();
+        let found = other.get("a").await.unwrap();
+        assert_eq!(found.as_deref(), Some(value), "after {order}");
+    }
+}

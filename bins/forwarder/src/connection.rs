@@ -6,7 +6,6 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use delivery::Control;
 use pki::{ALPN_ACKNOWLEDGED, ConnectProblem};
 use rustix::net::sockopt;
 use rustls::ProtocolVersion;
@@ -21,13 +20,15 @@ use crate::identity::Identities;
 use crate::limits::Limits;
 use crate::sendq;
 
+mod outbox;
+
+pub(crate) use outbox::Outbox;
+
 /// Bytes that a plain receiver may send us. RFC 5425 has nothing for it to say; more than a little is not a syslog
 /// receiver.
 const MAX_CHATTER: u64 = 64 << 10;
 /// Bytes of an acknowledged peer that wait to be heard: two of its longest messages.
 const MAX_INBOX: usize = 2 * delivery::control::MAX_CONTROL;
-/// A buffer that a long line made larger than this is not kept.
-const LARGE: usize = 1 << 20;
 /// How long the kernel's table of sockets is left alone after a look, as a multiple of what the look took.
 const PACE: u32 = 50;
 
@@ -298,48 +299,6 @@ impl Connection {
         match timeout(limit, farewell).await {
             Ok(Ok(())) => PeerEnd::Orderly,
             Ok(Err(_)) | Err(_) => PeerEnd::Abrupt,
-        }
-    }
-}
-
-/// What is to be written next, in one piece.
-#[derive(Debug, Default)]
-pub(crate) struct Outbox {
-    bytes: Vec<u8>,
-    done: usize,
-}
-
-impl Outbox {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
-    }
-
-    /// Appends a control message.
-    ///
-    /// # Errors
-    /// It is too long.
-    pub(crate) fn control(&mut self, control: &Control) -> anyhow::Result<()> {
-        let json = control.encode().context("write a control message")?;
-        framing::encode_control(&json, &mut self.bytes);
-        Ok(())
-    }
-
-    /// Appends frames, without a copy where nothing else waits; gives back a buffer to fill again.
-    pub(crate) fn frames(&mut self, mut frames: Vec<u8>) -> Vec<u8> {
-        if self.bytes.is_empty() {
-            std::mem::swap(&mut self.bytes, &mut frames);
-        } else {
-            self.bytes.extend_from_slice(&frames);
-        }
-        frames.clear();
-        frames
-    }
-
-    fn clear(&mut self) {
-        self.bytes.clear();
-        self.done = 0;
-        if self.bytes.capacity() > LARGE {
-            self.bytes.shrink_to(0);
         }
     }
 }

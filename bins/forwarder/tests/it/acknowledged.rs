@@ -3,8 +3,9 @@
 use std::fs;
 use std::time::Duration;
 
+use crate::archive::Archive;
 use crate::bed::{Bed, append, limits, line, lines, until};
-use crate::master::{Archive, Manner, Master, assert_same};
+use crate::master::{Manner, Master, assert_same};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn delivers_the_file_byte_for_byte() {

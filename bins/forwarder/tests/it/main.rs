@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where it is surprised")]
 
 mod acknowledged;
+mod archive;
 mod bed;
 mod command;
 mod delivery;

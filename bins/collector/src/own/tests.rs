@@ -1,3 +1,5 @@
+//! Which container this program runs in, by what the kernel says of it.
+
 use super::own_id;
 
 #[test]

@@ -358,8 +358,9 @@ fn look_at_file(path: &Path) -> Result<(), String> {
 /// The longest a record may wait for others: what a crash can cost beside what lies in the sockets.
 const MAX_DELAY: Duration = Duration::from_millis(20);
 
-/// Sizes of a group: two are in memory, and each redo file takes one.
-const BYTES: std::ops::RangeInclusive<u64> = 4 << 10..=16 << 20;
+/// Sizes of a group: two are in memory, and each redo file takes one. With the largest, one of records that each have a
+/// session and a gap of their own still keeps its checkpoints within what a batch may carry.
+const BYTES: std::ops::RangeInclusive<u64> = 4 << 10..=8 << 20;
 
 /// Below the 1024 descriptors that a process has by default.
 const MAX_CONNECTIONS: usize = 900;

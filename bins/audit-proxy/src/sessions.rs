@@ -1,12 +1,13 @@
 //! The tracker of sequence numbers, with its state in the checkpoint store and its gaps in the ledger.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use audit_codec::{Gap, Key, Request, Tracker};
 use offsets::{Change, Fact, Store, StoreError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, json};
+use service::Seldom;
 use tracing::warn;
 
 use crate::event::Peer;
@@ -19,6 +20,7 @@ use crate::report::GAP;
 pub(crate) struct Sessions {
     tracker: Tracker,
     metrics: Metrics,
+    seldom: Seldom<Option<u32>>,
 }
 
 impl Sessions {
@@ -39,7 +41,11 @@ impl Sessions {
             }
         }
         metrics.sessions.set(count(tracker.len()));
-        Ok(Self { tracker, metrics })
+        Ok(Self {
+            tracker,
+            metrics,
+            seldom: Seldom::new(SELDOM),
+        })
     }
 
     /// The records of a request came: gives how many came before.
@@ -80,13 +86,17 @@ impl Sessions {
         for gap in self.tracker.take_gaps() {
             self.metrics.gaps.inc();
             self.metrics.missing.inc_by(gap.count.into());
-            warn!(
-                session = gap.key.session,
-                uid = gap.key.uid,
-                from = gap.from,
-                records = gap.count,
-                "records of a session never came"
-            );
+            // The ledger has each; a client that jumps about must not fill our log as well.
+            if let Some(left_out) = self.seldom.allow(gap.key.uid, Instant::now()) {
+                warn!(
+                    session = gap.key.session,
+                    uid = gap.key.uid,
+                    from = gap.from,
+                    records = gap.count,
+                    left_out,
+                    "records of a session never came"
+                );
+            }
             let notice = Notice::of(&gap);
             let key = notice.key();
             group.changes.push(Change::Put {
@@ -184,6 +194,9 @@ const MOST_SESSIONS: usize = 1024;
 
 /// Twice a UUID in text, rounded down.
 const MAX_SESSION_ID: usize = 64;
+
+/// Time between two log lines about one user's gaps.
+const SELDOM: Duration = Duration::from_secs(60);
 
 /// The store's keys of sessions.
 const PREFIX: &str = "session/";

@@ -48,6 +48,7 @@ test_packages() {
     python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || echo python3-venv
     have ip || echo iproute2
     have logrotate || echo logrotate
+    have zstd || echo zstd
     # A small file system of its own is how a test fills a disk.
     have mkfs.ext4 || echo e2fsprogs
     have mount || echo mount

@@ -20,7 +20,8 @@ async fn hear(seat: &Seat) -> News {
         if let Some(news) = seat.mailbox().next() {
             return news;
         }
-        seat.mailbox().wait().await;
+        let news = tokio::time::timeout(Duration::from_secs(60), seat.mailbox().wait());
+        news.await.expect("no news");
     }
 }
 

@@ -98,7 +98,7 @@ pub struct Follower {
     pub(crate) syncs: u64,
     pub(crate) changes: u64,
     pub(crate) ids: Box<dyn FnMut() -> EpochId + Send + Sync>,
-    look_at: Option<Instant>,
+    pub(crate) look_at: Option<Instant>,
     pub(crate) listing: Option<Listing>,
     pub(crate) alien_since: Option<Instant>,
     /// Files that wait to be named; nothing: whatever is new is named at once.

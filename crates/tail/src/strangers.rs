@@ -157,7 +157,9 @@ impl Follower {
         self.first = None;
         self.import = None;
         self.changes += 1;
+        // Before anything is read: more files than wait at a time may stand before those that were named.
         self.unsettled = true;
+        self.look_at = None;
         Ok(true)
     }
 

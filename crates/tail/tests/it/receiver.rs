@@ -353,3 +353,36 @@ fn a_copy_that_is_shorter_than_what_was_read_is_not_read_again() {
         assert_eq!(case.all(&mut follower).0, b"newer\n");
     }
 }
+
+#[test]
+fn more_files_than_can_wait_come_in_order_all_the_same() {
+    let mut case = Case::new();
+    case.append("a.log", b"line 0\n");
+    let mut follower = case.follow();
+    case.all(&mut follower);
+    let stored = follower.checkpoint();
+    drop(follower);
+    let count = 40;
+    case.rename("a.log", &format!("a.log.{count}"));
+    let mut expected = Vec::new();
+    for n in 1..=count {
+        let line = format!("line {n}, and as much more as it takes to tell it from the others\n");
+        expected.extend_from_slice(line.as_bytes());
+        let name = match count - n {
+            0 => "a.log".to_owned(),
+            age => format!("a.log.{age}"),
+        };
+        case.append(&name, line.as_bytes());
+    }
+    let mut options = Options::new(case.log());
+    options.ask = true;
+    let mut follower = Follower::new(options, Some(stored));
+    follower.observe(case.now).unwrap();
+    assert!(follower.strangers() < count);
+    assert!(follower.name(&[], case.now).unwrap());
+    let (bytes, _) = case.all(&mut follower);
+    assert_eq!(
+        String::from_utf8_lossy(&bytes),
+        String::from_utf8_lossy(&expected)
+    );
+}

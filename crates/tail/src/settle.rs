@@ -267,8 +267,10 @@ impl Follower {
             let between = self.chain.iter().take(before).skip(after + 1);
             between
                 .filter(|entry| entry.roll == Stage::Done && entry.lost.is_none())
-                // What was deleted stands nowhere.
-                .filter(|entry| entry.cause != Some(RollCause::Gone))
+                // What was deleted, or cut without a copy, stands nowhere.
+                .filter(|entry| {
+                    !matches!(entry.cause, Some(RollCause::Gone | RollCause::Truncated))
+                })
                 .count()
         };
         let mut range = None;

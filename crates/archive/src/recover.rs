@@ -127,6 +127,12 @@ pub(crate) async fn run(data: &Path, root: &Dir, options: &Options) -> Result<Be
             .unknown_streams(&mut index, &live, &mut ledgers, &mut recovered)
             .await?,
     );
+    // What a window told that does not stand is taken back before its files are cut: a ledger must not speak of
+    // segments that are gone.
+    let mut moved = recovery
+        .ledgers(&mut index, &live, &ledgers, BTreeMap::new(), &mut recovered)
+        .await?;
+    ledgers.extend(moved.iter().cloned());
     let mut notes: BTreeMap<StreamKey, Vec<Fact>> = BTreeMap::new();
     let mut changed = Vec::new();
     for entry in &mut live {
@@ -136,10 +142,11 @@ pub(crate) async fn run(data: &Path, root: &Dir, options: &Options) -> Result<Be
             changed.push(entry.clone());
         }
     }
-    let moved = recovery
+    let noted = recovery
         .ledgers(&mut index, &live, &ledgers, notes, &mut recovered)
         .await?;
-    ledgers.extend(moved.iter().cloned());
+    ledgers.extend(noted.iter().cloned());
+    moved.extend(noted);
     let change = Change {
         entries: changed,
         ledgers: moved,

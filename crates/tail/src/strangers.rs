@@ -12,6 +12,7 @@ use crate::follower::Follower;
 use crate::offer;
 use crate::print::{PRINT, Print};
 use crate::settle::nameless;
+use crate::siblings;
 use crate::source::{Kind, Source};
 use crate::step::Cause;
 
@@ -113,6 +114,16 @@ impl Follower {
     /// # Errors
     /// Something can't be read now; nothing is named.
     pub fn name(&mut self, answers: &[Answer], now: Now) -> Result<bool, TailError> {
+        if let Some(seen) = &self.listing
+            && *seen != siblings::listing(&self.options.path)?
+        {
+            // A copy that was made meanwhile may be what was asked about.
+            self.listing = None;
+            for stranger in self.strangers.iter_mut().flatten() {
+                stranger.head = None;
+            }
+            return Ok(false);
+        }
         for stranger in self.strangers.iter_mut().flatten() {
             let source = &mut stranger.source;
             if let Some(head) = &stranger.head

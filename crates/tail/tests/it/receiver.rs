@@ -111,6 +111,26 @@ fn a_file_that_changes_while_it_is_asked_about_is_asked_about_again() {
     assert_eq!(case.all(&mut follower).0, b"two\n");
 }
 
+/// Copied and cut between the look and the question: what was asked about is what the file holds now.
+#[test]
+fn a_copy_that_nobody_asked_about_is_asked_about() {
+    let mut case = Case::new();
+    case.append("a.log", b"one\n");
+    let mut options = Options::new(case.log());
+    options.ask = true;
+    let mut follower = Follower::new(options, None);
+    follower.observe(case.now).unwrap();
+    fs::copy(case.log(), case.path("a.log.1")).unwrap();
+    let live = OpenOptions::new().write(true).open(case.log()).unwrap();
+    live.set_len(0).unwrap();
+    case.append("a.log", b"two\n");
+    assert_eq!(follower.stranger_size(0).unwrap(), 4);
+    assert!(!follower.name(&[Answer::New], case.now).unwrap());
+    case.now = case.now.later(Duration::from_secs(1));
+    follower.observe(case.now).unwrap();
+    assert_eq!(follower.strangers(), 2);
+}
+
 #[test]
 fn a_copy_made_before_anything_was_asked_comes_before_what_replaced_it() {
     let mut case = Case::new();

@@ -16,6 +16,7 @@ use crate::step::{Cause, RollCause};
 
 mod places;
 
+pub(crate) use places::is_beginning;
 pub(crate) use places::nameless;
 use places::{born_as, by_inode, changed_since, find, recognised};
 
@@ -76,12 +77,13 @@ impl Follower {
             }
             self.strangers = None;
         }
+        self.unsettled = false;
+        let newer = self.made(&mut files, newer, live, now)?;
         let grown = self.adopt(&mut files, &mut places, newer, now)?;
         let lost = self.write_off(live.is_some() || grown, inode);
         // Over the limit of open files there is more to come although nothing changes.
         let all = self.open_files() < MAX_OPEN;
-        self.listing = all.then_some(listing);
-        self.unsettled = false;
+        self.listing = (all && !self.unsettled).then_some(listing);
         self.tidy(now);
         let changed = grown || lost || attached;
         self.changes += u64::from(changed);
@@ -377,6 +379,39 @@ impl Follower {
             grown = true;
         }
         Ok(grown)
+    }
+
+    /// Leaves out what is the beginning of the live file: a copy that is being made, before the cut. It is looked at again
+    /// soon; after a while it is a file of its own all the same.
+    fn made(
+        &mut self,
+        files: &mut [Option<Source>],
+        mut newer: Vec<usize>,
+        live: Option<usize>,
+        now: Now,
+    ) -> Result<Vec<usize>, TailError> {
+        let Some(live) = live else {
+            return Ok(newer);
+        };
+        let mut new = files[live].take();
+        let held = self.chain.back_mut().and_then(|last| last.source.as_mut());
+        let mut result = Ok(());
+        if let Some(source) = new.as_mut().or(held) {
+            let count = newer.len();
+            newer.retain(|&at| match files[at].as_mut() {
+                Some(file) if at != live => match is_beginning(file, source, now) {
+                    Ok(making) => !making,
+                    Err(error) => {
+                        result = Err(TailError::unreadable(&file.path)(error));
+                        true
+                    }
+                },
+                _ => true,
+            });
+            self.unsettled = newer.len() < count;
+        }
+        files[live] = new;
+        result.map(|()| newer)
     }
 
     /// Whether `file` will never be readable. For a while that is an error, since permissions can be put right.

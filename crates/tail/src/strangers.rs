@@ -11,7 +11,7 @@ use crate::error::TailError;
 use crate::follower::Follower;
 use crate::offer;
 use crate::print::{PRINT, Print};
-use crate::settle::nameless;
+use crate::settle::{is_beginning, nameless};
 use crate::siblings;
 use crate::source::{Kind, Source};
 use crate::step::Cause;
@@ -137,11 +137,15 @@ impl Follower {
             }
         }
         let mut answers = answers.to_vec();
+        answers.resize(self.strangers(), Answer::New);
         self.drop_copies(&mut answers)?;
+        self.drop_unfinished(&mut answers, now)?;
         let mut strangers = self.strangers.take().unwrap_or_default();
         self.listing = None;
         let lost = self.chain.is_empty();
-        let proven = answers.iter().position(|answer| *answer != Answer::New);
+        let proven = answers
+            .iter()
+            .position(|answer| matches!(answer, Answer::Is(_) | Answer::Branch { .. }));
         let seen = match self.first {
             Some(first) => strangers
                 .iter_mut()
@@ -191,6 +195,26 @@ impl Follower {
             }
         }
         Ok(())
+    }
+
+    /// What is being copied from the live file is in the live file.
+    fn drop_unfinished(&mut self, answers: &mut [Answer], now: Now) -> Result<(), TailError> {
+        let strangers = self.strangers.get_or_insert_default();
+        let Some(at) = strangers.iter().position(|stranger| stranger.live) else {
+            return Ok(());
+        };
+        let mut live = strangers.remove(at);
+        let mut result = Ok(());
+        for (index, stranger) in strangers.iter_mut().enumerate() {
+            let answer = &mut answers[if index < at { index } else { index + 1 }];
+            match is_beginning(&mut stranger.source, &mut live.source, now) {
+                Ok(true) => *answer = Answer::Copy,
+                Ok(false) => {}
+                Err(error) => result = Err(TailError::unreadable(&stranger.source.path)(error)),
+            }
+        }
+        strangers.insert(at, live);
+        result
     }
 
     fn introduce(

@@ -5,6 +5,7 @@ use std::ops::Range;
 use crate::entry::{Entry, Stage};
 use crate::epoch::Now;
 use crate::error::TailError;
+use crate::print::PRINT;
 use crate::source::{Kind, Source};
 use crate::step::{Cause, RollCause};
 
@@ -113,3 +114,26 @@ pub(super) fn find(
     }
     Ok(None)
 }
+
+/// Whether all of `file`, which was written a moment ago, stands at the beginning of `live` as well.
+pub(crate) fn is_beginning(
+    file: &mut Source,
+    live: &mut Source,
+    now: Now,
+) -> std::io::Result<bool> {
+    let young = now.wall_ns().saturating_sub(file.ident.modified_ns) < MAKING_NS;
+    if !young || !file.is_plain() || !live.is_plain() {
+        return Ok(false);
+    }
+    let length = file.length()?;
+    let head = file.piece(0, PRINT)?;
+    if head.is_empty() || !live.equals(0, &head)? {
+        return Ok(false);
+    }
+    let start = length.saturating_sub(PRINT as u64);
+    let tail = file.piece(start, PRINT)?;
+    live.equals(start, &tail)
+}
+
+/// So long after its last change a file may be a copy that is being made.
+const MAKING_NS: i64 = 60_000_000_000;

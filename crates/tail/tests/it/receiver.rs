@@ -406,3 +406,54 @@ fn more_files_than_can_wait_come_in_order_all_the_same() {
         String::from_utf8_lossy(&expected)
     );
 }
+
+/// Started between the copy and the cut.
+#[test]
+fn a_copy_in_the_making_is_no_file_of_its_own() {
+    for ask in [false, true] {
+        let mut case = Case::new();
+        case.append("a.log", b"older\n");
+        let mut follower = case.follow();
+        case.all(&mut follower);
+        let stored = follower.checkpoint();
+        drop(follower);
+        case.rename("a.log", "a.log.2");
+        case.append("a.log", b"one\n");
+        fs::copy(case.log(), case.path("a.log.1")).unwrap();
+        case.append("a.log", b"between\n");
+        let mut options = Options::new(case.log());
+        options.ask = ask;
+        let mut follower = Follower::new(options, Some(stored));
+        follower.observe(case.now).unwrap();
+        if ask {
+            assert_eq!(follower.strangers(), 2);
+            assert!(follower.name(&[], case.now).unwrap());
+            follower
+                .observe(case.now.later(Duration::from_secs(1)))
+                .unwrap();
+        }
+        let live = OpenOptions::new().write(true).open(case.log()).unwrap();
+        live.set_len(0).unwrap();
+        case.append("a.log", b"two\n");
+        let (bytes, steps) = case.all(&mut follower);
+        // Nobody has read what came between.
+        assert_eq!(String::from_utf8_lossy(&bytes), "one\ntwo\n", "{steps:?}");
+    }
+}
+
+#[test]
+fn a_copy_that_stays_is_a_file_of_its_own_after_a_while() {
+    let mut case = Case::new();
+    case.append("a.log", b"older\n");
+    let mut follower = case.follow();
+    case.all(&mut follower);
+    let stored = follower.checkpoint();
+    drop(follower);
+    case.rename("a.log", "a.log.2");
+    case.append("a.log", b"one\n");
+    fs::copy(case.log(), case.path("a.log.1")).unwrap();
+    let mut follower = Follower::new(Options::new(case.log()), Some(stored));
+    assert_eq!(case.all(&mut follower).0, b"one\n");
+    case.now = case.now.later(Duration::from_secs(61));
+    assert_eq!(case.all(&mut follower).0, b"one\n");
+}

@@ -127,7 +127,9 @@ impl Found<'_> {
             }
         };
         let was_told = self.told.at_all;
-        let nothing_stands = !self.told.begun && self.told.end() == self.told.base;
+        // A seal stands for itself: what was told before it may be taken back, and is not told again.
+        let nothing_stands =
+            !self.told.begun && !self.told.sealed && self.told.end() == self.told.base;
         if files.is_empty() && (!was_told || nothing_stands) {
             return Ok(None);
         }

@@ -5,7 +5,7 @@ use std::io::Write as _;
 
 use archive::{Archive, EpochId, Form, Options, Recovered, Step, StreamKey};
 
-use crate::support::{Data, count, die, frame, frames, plain, read, run, small, standing};
+use crate::support::{Data, count, die, fail, frame, frames, plain, read, run, small, standing};
 
 /// Appends frames from `next` on, in windows of one to four appends, until `total`.
 async fn write(archive: &mut Archive, next: usize, total: usize) {
@@ -282,6 +282,47 @@ async fn a_log_epoch_far_beyond_the_index_is_kept() {
         archive.recovered()
     );
     assert_eq!(archive.standing().next().unwrap().to, 6 + (65 << 10));
+}
+
+/// The epoch has no byte: its seal is all that stands behind what was taken back.
+#[tokio::test]
+async fn a_seal_behind_a_void_window_outlives_the_index() {
+    let data = Data::new();
+    let key = StreamKey::new("a", "decky").unwrap();
+    let id = EpochId::random();
+    let open = async |archive: &mut Archive| {
+        archive
+            .open_epoch(&key, id, Form::Log, 1000, archive::Origin::default())
+            .await
+            .unwrap()
+    };
+    let mut archive = data
+        .open(Options {
+            fault: fail(Step::Witness, 1, std::io::ErrorKind::Other),
+            ..small()
+        })
+        .await;
+    let epoch = open(&mut archive).await;
+    archive
+        .roll(epoch, EpochId::random(), "rotated", Some(0))
+        .unwrap();
+    archive.commit().await.unwrap();
+    archive.append(epoch, b"void\n").unwrap();
+    archive.commit().await.unwrap_err();
+    assert_eq!(archive.void().await.unwrap(), []);
+    archive.seal(epoch).unwrap();
+    assert!(archive.commit().await.unwrap()[0].sealed);
+    drop(archive);
+    assert_eq!(
+        data.kinds("a/decky"),
+        ["epoch", "rolled", "opened", "recovery", "sealed"]
+    );
+    data.forget_index();
+    let mut archive = data.open(small()).await;
+    assert!(archive.known(&key, id).await.unwrap());
+    let epoch = open(&mut archive).await;
+    let stand = archive.stand(epoch).unwrap();
+    assert_eq!((stand.end, stand.sealed), (1000, true));
 }
 
 #[test]

@@ -29,6 +29,7 @@ use crate::archived;
 use crate::demo::say;
 use crate::peers::free_port;
 use crate::programs::Programs;
+use crate::wait::until;
 use disk::Disk;
 use docker::Log;
 pub use faults::Kind;
@@ -246,6 +247,7 @@ impl Swarm {
     fn torture(&mut self, kills: u64, stop: &AtomicBool) -> anyhow::Result<()> {
         let begun = Instant::now();
         self.start_all()?;
+        self.begin(kills)?;
         let mut shown = 0;
         while self.kills() < kills {
             anyhow::ensure!(!stop.load(Ordering::Relaxed), "stopped by a signal");
@@ -270,6 +272,16 @@ impl Swarm {
             program.start()?;
         }
         Ok(())
+    }
+
+    /// Waits until both streams have begun to arrive. A file that is rotated away before the forwarder has first stored
+    /// what it follows is none of its stream: a new stream begins with its live file.
+    fn begin(&mut self, kills: u64) -> anyhow::Result<()> {
+        self.allow(self.lines / (kills + 1));
+        until("both streams begin to arrive", STANDSTILL, || {
+            let arrive = self.archived("decky")? > 0 && self.archived("app")? > 0;
+            Ok(arrive.then_some(()))
+        })
     }
 
     /// Lets the writers write up to so many lines together.

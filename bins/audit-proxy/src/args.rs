@@ -1,7 +1,7 @@
 //! The command line.
 
-use clap::{Args, Parser, Subcommand};
-use service::args::{CompletionsArgs, ConfigArg, StatusArgs};
+use clap::{Parser, Subcommand};
+use service::args::{CompletionsArgs, ConfigArg, GapsArgs, StatusArgs};
 
 /// Takes boundary audit records from a Unix socket into a syslog file and JSON records
 #[derive(Debug, Parser)]
@@ -27,15 +27,4 @@ pub enum Command {
     Gaps(GapsArgs),
     /// Print a completion script
     Completions(CompletionsArgs),
-}
-
-/// Arguments of `gaps`.
-#[derive(Debug, Args)]
-pub struct GapsArgs {
-    /// Configuration file (TOML)
-    #[command(flatten)]
-    pub config: ConfigArg,
-    /// Print one JSON object a line
-    #[arg(long)]
-    pub json: bool,
 }

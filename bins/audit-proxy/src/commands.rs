@@ -4,10 +4,11 @@ use std::io::{self, BufWriter, Write as _};
 use std::path::Path;
 
 use service::Failure;
+use service::args::GapsArgs;
 use service::config::Environment;
 use service::out::Out;
 
-use crate::args::{Cli, Command, GapsArgs};
+use crate::args::{Cli, Command};
 use crate::config::Config;
 use crate::{decode, gaps};
 

@@ -1,7 +1,7 @@
 //! The command line.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use service::args::{CompletionsArgs, ConfigArg, StatusArgs};
+use service::args::{CompletionsArgs, ConfigArg, GapsArgs, StatusArgs};
 
 /// Reads Docker's container logs into a syslog file and JSON records, each line once
 #[derive(Debug, Parser)]
@@ -29,17 +29,6 @@ pub enum Command {
     Parse(ParseArgs),
     /// Print a completion script
     Completions(CompletionsArgs),
-}
-
-/// Arguments of `gaps`.
-#[derive(Debug, Args)]
-pub struct GapsArgs {
-    /// Configuration file (TOML)
-    #[command(flatten)]
-    pub config: ConfigArg,
-    /// Print one JSON object a line
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// Arguments of `parse`.

@@ -6,10 +6,10 @@ use std::{
 };
 
 use anyhow::Context as _;
-use service::{Failure, out::Out};
+use service::{Failure, args::GapsArgs, out::Out};
 
 use crate::{
-    args::{Cli, Command, GapsArgs, ParseArgs},
+    args::{Cli, Command, ParseArgs},
     config::{Config, read_names},
     docker::{Docker, Inspected},
     gap,

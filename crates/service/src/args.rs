@@ -26,6 +26,17 @@ pub struct StatusArgs {
     pub json: bool,
 }
 
+/// `--config FILE [--json]` of a `gaps` command.
+#[derive(Debug, Clone, Args)]
+pub struct GapsArgs {
+    /// Configuration file (TOML)
+    #[command(flatten)]
+    pub config: ConfigArg,
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// `completions SHELL`.
 #[derive(Debug, Clone, Args)]
 pub struct CompletionsArgs {

@@ -1,0 +1,1 @@
+//! Turns lines into events by rules, and events into webhooks by triggers.

@@ -3,13 +3,16 @@
 //! It listens on a Unix socket in the state directory or on a loopback address, never on one that another host
 //! reaches. Requests, connections and their time are bounded; nothing it does holds up the work.
 
+mod access;
 mod client;
 mod exposition;
 mod health;
 mod listen;
+mod pages;
 mod process;
 mod register;
 mod render;
+mod routes;
 mod server;
 
 use std::fmt;
@@ -18,10 +21,12 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-pub use client::{QueryError, query, status_command};
+pub use access::{Access, GuardedConfig};
+pub use client::{QueryError, page_command, query, query_as, status_command};
 pub use health::{Component, Health, Pulse};
 pub use listen::{Config, Listen, ListenError};
 pub use register::Register;
+pub use routes::{Answer, Asked, MAX_BODY, Routes};
 pub use server::{BindError, Server};
 
 /// What a program tells about itself: its metrics and its health.

@@ -7,11 +7,13 @@ use anyhow::Context as _;
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::Request;
 use hyper::body::Bytes;
+use hyper::header::AUTHORIZATION;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
+use super::access::Access;
 use super::listen::{Listen, Short};
 use super::render;
 use crate::{Failure, out};
@@ -51,6 +53,18 @@ pub enum QueryError {
 /// # Errors
 /// See [`QueryError`].
 pub async fn query(listen: &Listen, page: &str) -> Result<(u16, Bytes), QueryError> {
+    query_as(listen, &Access::default(), page).await
+}
+
+/// The same of an endpoint that wants a token.
+///
+/// # Errors
+/// See [`QueryError`].
+pub async fn query_as(
+    listen: &Listen,
+    access: &Access,
+    page: &str,
+) -> Result<(u16, Bytes), QueryError> {
     let not_running = |source| QueryError::NotRunning {
         at: listen.clone(),
         source,
@@ -60,11 +74,11 @@ pub async fn query(listen: &Listen, page: &str) -> Result<(u16, Bytes), QueryErr
             Listen::Unix(path) => {
                 let (dir, name) = Short::of(path).map_err(not_running)?;
                 let stream = UnixStream::connect(dir.join(name)).await;
-                exchange(stream.map_err(not_running)?, page).await
+                exchange(stream.map_err(not_running)?, access, page).await
             }
             Listen::Loopback(addr) => {
                 let stream = TcpStream::connect(addr).await;
-                exchange(stream.map_err(not_running)?, page).await
+                exchange(stream.map_err(not_running)?, access, page).await
             }
         };
         answer.map_err(|source| QueryError::Broken {
@@ -83,11 +97,28 @@ pub async fn query(listen: &Listen, page: &str) -> Result<(u16, Bytes), QueryErr
 /// # Errors
 /// The program does not run, or its answer is broken; stdout can't be written.
 pub fn status_command(listen: &Listen, json: bool) -> Result<(), Failure> {
+    page_command(listen, &Access::default(), "/status", json)
+}
+
+/// A command that prints a page of a running program, for people or as one JSON line.
+///
+/// # Errors
+/// As [`status_command`].
+pub fn page_command(
+    listen: &Listen,
+    access: &Access,
+    page: &str,
+    json: bool,
+) -> Result<(), Failure> {
     let runtime = crate::runtime(1)?;
-    let (_, body) = runtime
-        .block_on(query(listen, "/status"))
-        .context("ask for the status")?;
-    let status: Value = serde_json::from_slice(&body).context("read the status")?;
+    let (code, body) = runtime
+        .block_on(query_as(listen, access, page))
+        .with_context(|| format!("ask for {page}"))?;
+    if code != 200 {
+        let text = String::from_utf8_lossy(&body).trim().to_owned();
+        return Err(anyhow::anyhow!("{page} on {listen} answers {code}: {text}").into());
+    }
+    let status: Value = serde_json::from_slice(&body).with_context(|| format!("read {page}"))?;
     if json {
         return out::json(&status);
     }
@@ -96,6 +127,7 @@ pub fn status_command(listen: &Listen, json: bool) -> Result<(), Failure> {
 
 async fn exchange<S>(
     stream: S,
+    access: &Access,
     page: &str,
 ) -> Result<(u16, Bytes), Box<dyn std::error::Error + Send + Sync>>
 where
@@ -103,9 +135,12 @@ where
 {
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let request = Request::get(page)
+    let mut request = Request::get(page)
         .header("host", "localhost")
         .body(Empty::<Bytes>::new())?;
+    if let Some(value) = access.header() {
+        request.headers_mut().insert(AUTHORIZATION, value);
+    }
     let ask = async {
         let response = sender.send_request(request).await?;
         let status = response.status().as_u16();

@@ -10,24 +10,23 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinSet;
 
+use super::Telemetry;
+use super::access::Access;
 use super::listen::{Listen, Short};
-use super::{Telemetry, exposition};
+use super::pages::Pages;
+use super::routes::Routes;
 
 /// Connections served at a time; more wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 16;
 /// The longest a connection lives, whatever it does.
-const MAX_CONNECTION_TIME: Duration = Duration::from_secs(10);
+const MAX_CONNECTION_TIME: Duration = Duration::from_secs(15);
 /// The longest a request head may take to arrive.
 const MAX_HEAD_TIME: Duration = Duration::from_secs(5);
 /// The largest request head; the least that hyper allows.
@@ -60,6 +59,8 @@ pub enum BindError {
 pub struct Server {
     socket: Socket,
     file: Option<OwnFile>,
+    routes: Option<Arc<dyn Routes>>,
+    access: Access,
     pub(super) head_time: Duration,
 }
 
@@ -106,6 +107,8 @@ impl Server {
                 Ok(Self {
                     socket: Socket::Tcp(listener),
                     file: None,
+                    routes: None,
+                    access: Access::default(),
                     head_time: MAX_HEAD_TIME,
                 })
             }
@@ -122,10 +125,28 @@ impl Server {
                 Ok(Self {
                     socket: Socket::Unix(listener),
                     file: Some(file),
+                    routes: None,
+                    access: Access::default(),
                     head_time: MAX_HEAD_TIME,
                 })
             }
         }
+    }
+
+    /// Serves these pages as well.
+    #[must_use]
+    pub fn with_routes(mut self, routes: Arc<dyn Routes>) -> Self {
+        self.routes = Some(routes);
+        self
+    }
+
+    /// On a port answers only whom `access` permits, but for health. A socket file has its mode.
+    #[must_use]
+    pub fn with_access(mut self, access: Access) -> Self {
+        if matches!(self.socket, Socket::Tcp(_)) {
+            self.access = access;
+        }
+        self
     }
 
     /// The address in use, with the port the system chose for port 0; `None` for a Unix socket.
@@ -144,9 +165,16 @@ impl Server {
         let Self {
             socket,
             file: _file,
+            routes,
+            access,
             head_time,
         } = self;
-        let pages = Arc::new(Pages { telemetry, status });
+        let pages = Arc::new(Pages {
+            telemetry,
+            status,
+            routes,
+            access,
+        });
         let mut connections = JoinSet::new();
         loop {
             while connections.len() >= MAX_CONNECTIONS {
@@ -206,7 +234,7 @@ where
 {
     let serve = service_fn(move |request| {
         let pages = pages.clone();
-        async move { Ok::<_, Infallible>(pages.answer(&request)) }
+        async move { Ok::<_, Infallible>(pages.answer(request).await) }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -216,95 +244,4 @@ where
         .serve_connection(TokioIo::new(stream), serve);
     // A client that breaks off or is too slow is its own affair.
     let _ = tokio::time::timeout(MAX_CONNECTION_TIME, connection).await;
-}
-
-/// The pages of the endpoint.
-struct Pages<F> {
-    telemetry: Arc<Telemetry>,
-    status: F,
-}
-
-const PLAIN: &str = "text/plain; charset=utf-8";
-const JSON: &str = "application/json";
-
-impl<F: Fn() -> Value> Pages<F> {
-    fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
-        if request.method() != Method::GET {
-            let mut response = page(StatusCode::METHOD_NOT_ALLOWED, PLAIN, "only GET\n".into());
-            let headers = response.headers_mut();
-            headers.insert(ALLOW, HeaderValue::from_static("GET"));
-            return response;
-        }
-        match request.uri().path() {
-            "/metrics" => {
-                match exposition::encode(&[&self.telemetry.registry, &self.telemetry.foreign]) {
-                    Ok(text) => page(StatusCode::OK, exposition::CONTENT_TYPE, text),
-                    Err(_) => page(StatusCode::INTERNAL_SERVER_ERROR, PLAIN, String::new()),
-                }
-            }
-            "/livez" => self.live(),
-            "/readyz" => self.ready(),
-            "/status" => page(StatusCode::OK, JSON, format!("{}\n", self.status())),
-            _ => page(
-                StatusCode::NOT_FOUND,
-                PLAIN,
-                "pages: /metrics /livez /readyz /status\n".into(),
-            ),
-        }
-    }
-
-    fn live(&self) -> Response<Full<Bytes>> {
-        let stalled = self.telemetry.health.stalled();
-        if stalled.is_empty() {
-            return page(StatusCode::OK, PLAIN, "ok\n".into());
-        }
-        let line = |(name, silent): &(String, Duration)| {
-            format!("{name}: silent for {} s\n", silent.as_secs())
-        };
-        let text = stalled.iter().map(line).collect();
-        page(StatusCode::SERVICE_UNAVAILABLE, PLAIN, text)
-    }
-
-    fn ready(&self) -> Response<Full<Bytes>> {
-        let components = self.telemetry.health.components();
-        let failed = components.iter().filter_map(|(name, state)| {
-            let why = state.as_ref()?;
-            Some(format!("{name}: {why}\n"))
-        });
-        let text: String = failed.collect();
-        if text.is_empty() {
-            return page(StatusCode::OK, PLAIN, "ok\n".into());
-        }
-        page(StatusCode::SERVICE_UNAVAILABLE, PLAIN, text)
-    }
-
-    fn status(&self) -> Value {
-        let telemetry = &self.telemetry;
-        let components = telemetry.health.components();
-        let stalled = telemetry.health.stalled();
-        let mut status = json!({
-            "program": telemetry.program,
-            "version": telemetry.version,
-            "pid": std::process::id(),
-            "uptime_seconds": telemetry.health.uptime().as_secs(),
-            "live": stalled.is_empty(),
-            "ready": components.values().all(Option::is_none),
-            "components": components
-                .iter()
-                .map(|(name, state)| (name.clone(), json!(state.as_deref().unwrap_or("ok"))))
-                .collect::<serde_json::Map<_, _>>(),
-        });
-        if let (Some(all), Value::Object(own)) = (status.as_object_mut(), (self.status)()) {
-            all.extend(own);
-        }
-        status
-    }
-}
-
-fn page(status: StatusCode, kind: &'static str, text: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(text.into()));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    response
 }

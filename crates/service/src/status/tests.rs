@@ -349,3 +349,119 @@ fn beats_are_due_within_the_watchdogs_time() {
         health.stalled().is_empty() && health.uptime() <= began.elapsed() + Duration::from_secs(60)
     );
 }
+
+mod own_pages {
+    use std::pin::Pin;
+
+    use super::super::{Access, Answer, Asked, GuardedConfig, Routes, query_as};
+    use super::*;
+
+    #[derive(Debug)]
+    struct Echo;
+
+    impl Routes for Echo {
+        fn pages(&self) -> &'static str {
+            " /echo"
+        }
+
+        fn answer(
+            &self,
+            asked: Asked,
+        ) -> Pin<Box<dyn Future<Output = Option<Answer>> + Send + '_>> {
+            Box::pin(async move {
+                let segments = asked.segments()?;
+                if segments.first().map(String::as_str) != Some("echo") {
+                    return None;
+                }
+                let body = json!({"path": segments, "a": asked.parameter("a"), "len": asked.body.len(), "post": asked.post});
+                Some(Answer { code: 200, body })
+            })
+        }
+    }
+
+    fn access(dir: &Path) -> Access {
+        let token = dir.join("token");
+        std::fs::write(&token, "secret-secret-secret\n").expect("written");
+        let file = dir.join("x.toml");
+        let text = format!("[status]\ntoken_file = {token:?}\n");
+        #[derive(serde::Deserialize)]
+        struct Raw {
+            status: GuardedConfig,
+        }
+        let (raw, source) = crate::config::parse::<Raw>(&file, &text).expect("a configuration");
+        raw.status.access(&source).expect("a token")
+    }
+
+    #[tokio::test]
+    async fn are_served_beside_the_others() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let listen = Listen::Unix(dir.path().join("status.sock"));
+        // A socket file has its mode: the token is for ports.
+        let server = Server::bind(&listen)
+            .expect("bound")
+            .with_access(access(dir.path()));
+        let server = server.with_routes(Arc::new(Echo));
+        tokio::spawn(server.run(Arc::new(telemetry()), || json!({"lines": 5})));
+        let (code, text) = get(&listen, "/echo/a%2Fb%20c?x=1&a=b+%C3%A9").await;
+        let answer: Value = serde_json::from_str(&text).expect("JSON");
+        assert_eq!((code, &answer["path"]), (200, &json!(["echo", "a/b c"])));
+        assert_eq!(answer["a"], "b é");
+        let (code, text) = get(&listen, "/none").await;
+        assert_eq!(
+            (code, text.trim()),
+            (404, "pages: /metrics /livez /readyz /status /echo")
+        );
+        let posted = |path: &str, len: usize| {
+            format!(
+                "POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {len}\r\n\r\n{}",
+                "x".repeat(len)
+            )
+        };
+        let answer = raw(&listen, &posted("/echo", 100_000)).await;
+        assert!(
+            answer.starts_with("HTTP/1.1 200") && answer.contains("\"len\":100000"),
+            "{answer}"
+        );
+        let answer = raw(&listen, &posted("/status", 1)).await;
+        assert!(answer.starts_with("HTTP/1.1 405"), "{answer}");
+        let long = format!(
+            "POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n",
+            5 << 20
+        );
+        let answer = raw(&listen, &long).await;
+        assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+    }
+
+    async fn raw(listen: &Listen, request: &str) -> String {
+        let Listen::Unix(path) = listen else {
+            panic!("a path")
+        };
+        let mut stream = UnixStream::connect(path).await.expect("connected");
+        stream.write_all(request.as_bytes()).await.expect("sent");
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    #[tokio::test]
+    async fn on_a_port_want_the_token() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let access = access(dir.path());
+        let server = Server::bind(&"127.0.0.1:0".parse().expect("an address")).expect("a port");
+        let listen = Listen::Loopback(server.local_addr().expect("its port"));
+        let server = server
+            .with_access(access.clone())
+            .with_routes(Arc::new(Echo));
+        tokio::spawn(server.run(Arc::new(telemetry()), || json!({})));
+        for page in ["/status", "/metrics", "/echo", "/none"] {
+            assert_eq!(get(&listen, page).await.0, 401, "{page}");
+        }
+        for page in ["/livez", "/readyz"] {
+            assert_eq!(get(&listen, page).await.0, 200, "{page}");
+        }
+        for page in ["/status", "/metrics", "/echo"] {
+            let (code, _) = query_as(&listen, &access, page).await.expect("an answer");
+            assert_eq!(code, 200, "{page}");
+        }
+    }
+}

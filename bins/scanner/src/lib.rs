@@ -1,1 +1,20 @@
-//! Turns lines into events by rules, and events into webhooks by triggers.
+//! Turns lines of an archive, or of a worker's own log, into events by rules, and events into webhooks by triggers.
+//!
+//! What was read, what it led to and what was suppressed become durable together, in one transaction, so that a line
+//! makes its events once, whatever happens to the process. One loop owns the scanning: take lines from the input,
+//! decide, commit. Deliveries follow the events with a cursor of their own, and can't write events.
+
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "the parts are joined by the next changes"
+)]
+
+pub mod args;
+pub mod commands;
+mod config;
+mod run;
+mod store;
+mod watch;
+
+pub use config::{Config, Input, Rate, Retention, Start};

@@ -2,6 +2,9 @@
 
 use std::process::ExitCode;
 
+use clap::Parser as _;
+use scanner::{args::Cli, commands};
+
 fn main() -> ExitCode {
-    ExitCode::from(2)
+    service::finish(commands::carry_out(Cli::parse()))
 }

@@ -11,7 +11,9 @@
 mod backoff;
 mod bucket;
 mod dedupe;
+mod gcra;
 
 pub use backoff::Backoff;
 pub use bucket::TokenBucket;
 pub use dedupe::{Dedupe, MAX_KEYS};
+pub use gcra::Gcra;

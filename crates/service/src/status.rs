@@ -59,6 +59,16 @@ impl Telemetry {
         }
     }
 
+    /// The program's name, without `logferry-`.
+    pub fn program(&self) -> &'static str {
+        self.program
+    }
+
+    /// The program's version.
+    pub fn version(&self) -> &'static str {
+        self.version
+    }
+
     /// A handle to the program's health.
     pub fn health(&self) -> Health {
         self.health.clone()

@@ -9,9 +9,9 @@
 //! MSG-LEN  = NONZERO-DIGIT *DIGIT      ; not zero, at most 10 digits, at most the limit
 //! ```
 //!
-//! It refuses to guess: no leading zero, no sign, no line-ended frames, no skipping of what is too
-//! long, no search for the next header after an error. Whoever gets a [`FrameError`] keeps the
-//! frames before it and closes the connection.
+//! It refuses to guess: no leading zero, no sign, no skipping of what is too long, no search for the
+//! next header after an error. Whoever gets a [`FrameError`] keeps the frames before it and closes
+//! the connection. Lines between the frames are for [`Mixed`] alone, which serves loopback only.
 //!
 //! ```
 //! use framing::{Decoder, Frame, MAX_FRAME};
@@ -26,9 +26,11 @@
 mod decoder;
 mod encoder;
 mod error;
+mod mixed;
 mod unframe;
 
 pub use decoder::{Batch, Decoder, Frame, MAX_CONTROL, MAX_DIGITS, MAX_FRAME, at_eof};
 pub use encoder::{Encoded, encode, encode_control, encode_lines, header};
 pub use error::{Fault, FrameError};
+pub use mixed::{Mixed, Piece};
 pub use unframe::Unframed;

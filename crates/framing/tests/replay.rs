@@ -2,7 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "the corpus is a folder")]
 
-use framing::{Decoder, Frame, encode, encode_control};
+use framing::{Decoder, Frame, Mixed, Piece, encode, encode_control};
 
 #[test]
 fn corpus_holds_what_the_fuzz_target_asserts() {
@@ -27,6 +27,44 @@ fn corpus_holds_what_the_fuzz_target_asserts() {
         inputs += 1;
     }
     assert!(inputs >= 34, "inputs are missing");
+}
+
+#[test]
+fn corpus_of_mixed_streams_holds_what_its_target_asserts() {
+    let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/mixed");
+    let mut inputs = 0;
+    for entry in std::fs::read_dir(corpus).expect("the corpus") {
+        let data = std::fs::read(entry.expect("an entry").path()).expect("an input");
+        assert_eq!(mixed(&data, data.len().max(1)), mixed(&data, 1));
+        inputs += 1;
+    }
+    assert!(inputs >= 12, "inputs are missing");
+}
+
+/// The pieces of a stream that comes in chunks of this size, and whether it ended with an error.
+fn mixed(data: &[u8], size: usize) -> (Vec<Vec<u8>>, bool) {
+    let octets = |piece: Piece<'_>| match piece {
+        Piece::Message(octets) | Piece::Part { octets, .. } => octets.to_vec(),
+    };
+    let mut mixed = Mixed::new(64);
+    let (mut at, mut pieces) = (0, Vec::new());
+    for end in (0..=data.len()).filter(|end| end % size == 0 || *end == data.len()) {
+        loop {
+            match mixed.decode(&data[at..end]) {
+                Ok(Some((piece, consumed))) => {
+                    pieces.push(octets(piece));
+                    at += consumed;
+                }
+                Ok(None) => break,
+                Err(_) => return (pieces, true),
+            }
+        }
+    }
+    let rest = mixed.finish(&data[at..]);
+    let failed = rest.is_err();
+    pieces.extend(rest.ok().flatten().map(octets));
+    assert!(pieces.iter().all(|piece| piece.len() <= 64));
+    (pieces, failed)
 }
 
 /// The same messages as lines, made in place.

@@ -1,32 +1,25 @@
 //! `audit-proxy.toml`: every key with its default, and what is wrong with a file, all at once.
 
 use std::fs::Metadata;
-use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
 use service::config::{ByteSize, Environment, Problems, Source, Span};
+use service::socket::Place;
 use service::status;
 
 /// The variable by which clients and the original server know the socket.
 const SOCKET: &str = "CODER_AGENT_BOUNDARY_LOG_PROXY_SOCKET_PATH";
 /// The socket's name in the temporary directory.
 const SOCKET_NAME: &str = "boundary-audit.sock";
-/// What a Unix socket's address holds, without the NUL at its end (unix(7)).
-const MAX_SOCKET_PATH: usize = 107;
 
 /// A checked configuration.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Config {
-    /// The socket's path.
-    pub socket: PathBuf,
-    /// The socket's mode.
-    pub mode: u32,
-    /// The socket's group; `None`: the process's own.
-    pub group: Option<u32>,
+    /// The socket's path, mode and group.
+    pub place: Place,
     /// Where lines go.
     pub log: PathBuf,
     /// Where records go.
@@ -176,17 +169,7 @@ impl Config {
     ) -> Self {
         let mut notices = Vec::new();
         let socket = socket(raw.socket, environment, problems);
-        if socket.as_os_str().len() > MAX_SOCKET_PATH {
-            let len = socket.as_os_str().as_bytes().len();
-            let what =
-                format!("path of {len} octets is longer than a socket's may be, {MAX_SOCKET_PATH}");
-            problems.push(source.problem("socket", what));
-        }
-        if socket.file_name().is_none() || !socket.is_absolute() {
-            let what = format!("`{}` is no absolute path of a socket", socket.display());
-            problems.push(source.problem("socket", what));
-        }
-        let mode = mode(&raw.mode).unwrap_or_else(|what| {
+        let mode = service::socket::mode(&raw.mode).unwrap_or_else(|what| {
             problems.push(source.problem("mode", what));
             0
         });
@@ -203,6 +186,14 @@ impl Config {
                 None
             }
         });
+        let place = Place {
+            path: socket,
+            mode,
+            group,
+        };
+        if let Err(what) = place.check() {
+            problems.push(source.problem("socket", what));
+        }
         let json = raw.log.with_extension("json");
         if raw.log.file_name().is_none() {
             let what = format!("`{}` names no file", raw.log.display());
@@ -213,9 +204,7 @@ impl Config {
         let commit = commit(&raw.commit, source, problems);
         let limits = limits(&raw.limits, source, problems);
         Self {
-            socket,
-            mode,
-            group,
+            place,
             log: raw.log,
             json,
             commit,
@@ -228,7 +217,7 @@ impl Config {
 
     /// Looks at the places that are named.
     fn look(&self, source: &Source, problems: &mut Problems) {
-        if let Err(what) = look_at_socket(&self.socket) {
+        if let Err(what) = self.place.look() {
             problems.push(source.problem("socket", what));
         }
         for path in [&self.log, &self.json] {
@@ -256,15 +245,6 @@ fn socket(raw: Option<PathBuf>, environment: &Environment, problems: &mut Proble
         let temporary = text("TMPDIR").unwrap_or_else(|| "/tmp".into());
         temporary.join(SOCKET_NAME)
     })
-}
-
-fn mode(text: &str) -> Result<u32, String> {
-    match u32::from_str_radix(text, 8) {
-        Ok(mode @ 0o200..=0o777) => Ok(mode),
-        _ => Err(format!(
-            "`{text}` is no mode of a socket: three octal digits that let at least somebody write, like \"0660\""
-        )),
-    }
 }
 
 /// A group by number or by name.
@@ -321,23 +301,6 @@ fn limits(raw: &RawLimits, source: &Source, problems: &mut Problems) -> Limits {
         frame_timeout: raw.frame_timeout.0,
         full_wait: raw.full_wait.0,
         drain: raw.drain.0,
-    }
-}
-
-/// The directory must be there: a client looks for the socket once, and nobody wants one in a directory that was
-/// meant to be mounted. It need not be writable where systemd has made the socket.
-fn look_at_socket(path: &Path) -> Result<(), String> {
-    let dir = path.parent().unwrap_or(Path::new("/"));
-    match std::fs::metadata(dir) {
-        Ok(found) if found.is_dir() => {}
-        Ok(_) => return Err(format!("{} is no directory", dir.display())),
-        Err(error) => return Err(format!("{} can't be used: {error}", dir.display())),
-    }
-    match std::fs::symlink_metadata(path) {
-        Ok(found) if found.file_type().is_socket() => Ok(()),
-        Ok(_) => Err(format!("{} is there and is no socket", path.display())),
-        Err(_) => service::check_writable(dir)
-            .map_err(|error| format!("{} can't be written: {error}", dir.display())),
     }
 }
 

@@ -114,7 +114,7 @@ pub async fn proxy(
         pulse: health.pulse("gatherer"),
     };
     let page = {
-        let (socket, log) = (config.socket.clone(), config.log.clone());
+        let (socket, log) = (config.place.path.clone(), config.log.clone());
         move || {
             json!({
                 "socket": socket,
@@ -133,7 +133,7 @@ pub async fn proxy(
     let mut tasks = JoinSet::new();
     tasks.spawn(status.run(telemetry.into(), page));
     service::notify::ready();
-    info!(socket = %config.socket.display(), log = %config.log.display(), "serving");
+    info!(socket = %config.place.path.display(), log = %config.log.display(), "serving");
     let result = parts.work(config.limits.drain, &stopping, stop).await;
     service::notify::stopping();
     tasks.shutdown().await;

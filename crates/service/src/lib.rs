@@ -46,6 +46,7 @@ pub mod notify;
 pub mod out;
 mod runtime;
 mod seldom;
+pub mod socket;
 pub mod status;
 pub mod testing;
 mod trace;

@@ -12,7 +12,7 @@ fn socket(text: &str, environment: &Environment) -> String {
     let mut problems = Problems::new();
     let config = Config::check(raw, &source, environment, &mut problems);
     assert_eq!(problems, Problems::new());
-    config.socket.display().to_string()
+    config.place.path.display().to_string()
 }
 
 #[test]
@@ -34,8 +34,8 @@ fn finds_the_socket_where_clients_look() {
 
 #[test]
 fn reads_modes_in_octal() {
-    assert_eq!(super::mode("0660"), Ok(0o660));
-    assert_eq!(super::mode("600"), Ok(0o600));
+    assert_eq!(service::socket::mode("0660"), Ok(0o660));
+    assert_eq!(service::socket::mode("600"), Ok(0o600));
     for bad in [
         "",
         "0",
@@ -46,6 +46,6 @@ fn reads_modes_in_octal() {
         "-0660",
         "0177",
     ] {
-        assert!(super::mode(bad).is_err(), "{bad}");
+        assert!(service::socket::mode(bad).is_err(), "{bad}");
     }
 }

@@ -169,9 +169,9 @@ fn the_sample_configuration_is_one() {
     let shown = |config: &Config| {
         format!(
             "{:?} {:?} {:?} {:?} {:o}",
-            config.commit, config.limits, config.status, config.log, config.mode
+            config.commit, config.limits, config.status, config.log, config.place.mode
         )
     };
     assert_eq!(shown(&plain), shown(&whole));
-    assert_eq!((plain.group, whole.group), (None, Some(0)));
+    assert_eq!((plain.place.group, whole.place.group), (None, Some(0)));
 }

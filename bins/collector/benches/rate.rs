@@ -75,6 +75,7 @@ fn measure() -> Result<(), service::Failure> {
         name: "omega".to_owned(),
         service: "http".to_owned(),
         id: "0".repeat(12),
+        stream: None,
     };
     let mut renderer = Renderer::new(&rendering);
     let mut output = Output::default();

@@ -90,6 +90,7 @@ async fn collect(config: &Config, containers: Vec<Chosen>, lines: usize) -> anyh
             observations,
             metrics,
             health,
+            syslog: None,
         },
         all_read,
     )

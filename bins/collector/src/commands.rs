@@ -50,10 +50,13 @@ pub fn carry_out(cli: Cli) -> Result<(), Failure> {
 }
 
 async fn containers(config: &Config) -> Result<(), Failure> {
-    let endpoint = crate::docker::name(&config.docker);
-    let docker = Docker::connect(&config.docker)
+    let Some(endpoint) = &config.docker else {
+        // Nothing is collected, which is what an empty list says.
+        return Ok(());
+    };
+    let docker = Docker::connect(endpoint)
         .await
-        .with_context(|| format!("connect to {endpoint}"))?;
+        .with_context(|| format!("connect to {}", crate::docker::name(endpoint)))?;
     let names = match &config.decnet_state {
         Some(path) if path.exists() => read_names(path).map_err(anyhow::Error::msg)?,
         _ => Default::default(),

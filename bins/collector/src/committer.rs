@@ -19,6 +19,7 @@ use crate::{
     metrics::{CauseLabel, Metrics},
     render::Output,
     roster::Roster,
+    source::Cause,
     writer::Work,
 };
 
@@ -301,9 +302,10 @@ fn open_ledger(path: PathBuf) -> Result<Ledger, LedgerError> {
 
 /// A cause as a metric label, of which there is a fixed set.
 fn cause(text: &str) -> &'static str {
-    const KNOWN: [&str; 3] = ["rotated-away", "unreadable", "removed"];
-    KNOWN
+    Cause::ALL
+        .map(Cause::as_str)
         .into_iter()
+        .chain(["removed"])
         .find(|known| *known == text)
         .unwrap_or("other")
 }

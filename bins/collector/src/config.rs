@@ -14,6 +14,7 @@ use crate::{
     docker::endpoint,
     select::{LabelRule, ReadMode, state_names},
     source::api::Endpoint,
+    syslog,
 };
 
 mod environment;
@@ -35,7 +36,7 @@ struct RawConfig {
     commit: RawCommit,
     dedupe: RawDedupe,
     bus: Option<toml::Table>,
-    syslog: Option<toml::Table>,
+    syslog: Option<syslog::RawSyslog>,
     otlp: Option<toml::Table>,
     status: service::status::Config,
 }
@@ -65,8 +66,8 @@ pub struct Config {
     pub json: PathBuf,
     /// Directory of cursors, ledger, lock and status socket.
     pub state: PathBuf,
-    /// Where the Docker daemon listens.
-    pub docker: Endpoint,
+    /// Where the Docker daemon listens; `None`: no container is collected.
+    pub docker: Option<Endpoint>,
     /// How containers are read.
     pub read: ReadMode,
     /// Labels that choose a container.
@@ -81,6 +82,8 @@ pub struct Config {
     pub relist: Duration,
     /// How long a cursor outlives its container.
     pub forget_after: Duration,
+    /// The loopback syslog source.
+    pub syslog: Option<syslog::Config>,
     /// Where status and metrics are served.
     pub status: service::status::Config,
     /// What an operator should read once: accepted keys without effect, ignored values.
@@ -141,6 +144,11 @@ impl Config {
                 problems.push(source.problem("log", format!("{} is a directory", path.display())));
             }
         }
+        if let Some(place) = self.syslog.as_ref().and_then(|syslog| syslog.unix.as_ref())
+            && let Err(what) = place.look()
+        {
+            problems.push(source.problem("syslog.unix", what));
+        }
         // It may come later; but what is there must be readable.
         if let Some(path) = &self.decnet_state
             && path.exists()
@@ -186,15 +194,28 @@ fn resolve(
         .clone()
         .or_else(|| environment("DOCKER_HOST").filter(|v| !v.is_empty()));
     let docker = docker.as_deref().unwrap_or(DEFAULT_DOCKER);
-    let docker = endpoint(docker).unwrap_or_else(|what| {
-        let at = if raw.docker.is_some() {
-            "docker"
-        } else {
-            "DOCKER_HOST"
-        };
-        problems.push(source.problem(at, format!("{docker:?}: {what}")));
-        Endpoint::Unix(PathBuf::new())
-    });
+    let off = raw.docker.as_deref() == Some(DOCKER_OFF);
+    let docker = endpoint(docker)
+        .map_err(|what| {
+            let at = if raw.docker.is_some() {
+                "docker"
+            } else {
+                "DOCKER_HOST"
+            };
+            if !off {
+                problems.push(source.problem(at, format!("{docker:?}: {what}")));
+            }
+        })
+        .ok();
+    if off && raw.syslog.is_none() {
+        problems.push(source.problem(
+            "docker",
+            "is off without [syslog]: nothing would be collected",
+        ));
+    }
+    let syslog = raw
+        .syslog
+        .map(|raw| syslog::resolve(raw, source, &mut problems));
     let labels = raw
         .labels
         .unwrap_or_else(|| DEFAULT_LABELS.map(str::to_owned).to_vec());
@@ -207,17 +228,14 @@ fn resolve(
         rule
     });
     let labels: Vec<_> = labels.collect();
-    if labels.is_empty() && raw.decnet_state.is_none() && problems.0.is_empty() {
+    let unnamed = labels.is_empty() && raw.decnet_state.is_none();
+    if unnamed && !off && problems.0.is_empty() {
         problems.push(source.problem(
             "labels",
             "no label and no decnet_state: nothing would be collected",
         ));
     }
-    for (key, table) in [
-        ("bus", &raw.bus),
-        ("syslog", &raw.syslog),
-        ("otlp", &raw.otlp),
-    ] {
+    for (key, table) in [("bus", &raw.bus), ("otlp", &raw.otlp)] {
         if table.is_some() {
             notices.push(format!("[{key}] is not built yet and has no effect"));
         }
@@ -234,6 +252,11 @@ fn resolve(
     }
     if commit.max_delay > MAX_DELAY {
         problems.push(source.problem("commit.max_delay", "must be at most 10s"));
+    }
+    if syslog.is_some() && commit.max_delay > syslog::MAX_DELAY {
+        let what =
+            "must be at most 50ms with [syslog], whose messages can't be read again after a crash";
+        problems.push(source.problem("commit.max_delay", what));
     }
     let max_keys = raw.dedupe.max_keys.unwrap_or(DEFAULT_KEYS);
     if !(1..=MAX_KEYS).contains(&max_keys) {
@@ -276,6 +299,7 @@ fn resolve(
         commit,
         relist,
         forget_after: raw.forget_after.map_or(DEFAULT_FORGET, |span| span.0),
+        syslog,
         status: raw.status,
         notices,
     })
@@ -287,6 +311,8 @@ fn to_usize(value: u64) -> usize {
 
 const DEFAULT_LOG: &str = "/var/log/logferry/decky.log";
 const DEFAULT_STATE: &str = "/var/lib/logferry/collector";
+/// Instead of an address: no container is collected.
+const DOCKER_OFF: &str = "off";
 const DEFAULT_DOCKER: &str = "unix:///var/run/docker.sock";
 const DEFAULT_LABELS: [&str; 3] = [
     "decnet.fleet.service=true",

@@ -54,8 +54,8 @@ pub struct Driver {
 /// What starts and ends readers.
 #[derive(Debug)]
 pub struct Readers {
-    /// Where the daemon's API is.
-    pub endpoint: api::Endpoint,
+    /// Where the daemon's API is; `None` where no container is collected.
+    pub endpoint: Option<api::Endpoint>,
     /// Orders for the file reader's thread.
     pub commands: mpsc::Sender<file::Command>,
     /// Where readers put what they read.
@@ -246,7 +246,9 @@ impl Readers {
     fn follow(&mut self, container: Arc<Container>, cursor: Option<Cursor>) {
         let (stop, stopped) = oneshot::channel();
         self.stops.insert(container.id.clone(), stop);
-        let endpoint = self.endpoint.clone();
+        let Some(endpoint) = self.endpoint.clone() else {
+            return;
+        };
         let (events, pool) = (self.events.clone(), self.pool.clone());
         self.tasks.spawn(async move {
             let reader = api::run(&endpoint, container.clone(), cursor, events.clone(), pool);

@@ -23,6 +23,9 @@ pub struct Notice {
     pub stream: Option<String>,
     /// Octets missing in Docker's log, if known.
     pub bytes: Option<u64>,
+    /// Messages missing, if they can be counted.
+    #[serde(default)]
+    pub lines: Option<u64>,
     /// The ledger's word for the cause.
     pub cause: String,
     /// Docker's stamp of the last line before it, in Unix nanoseconds.
@@ -41,6 +44,7 @@ impl Notice {
             number,
             stream: gap.stream.map(|stream| stream.as_str().to_owned()),
             bytes: gap.bytes,
+            lines: gap.lines,
             cause: gap.cause.as_str().to_owned(),
             after_ns: gap.from_ns,
             before_ns: gap.to_ns,
@@ -61,6 +65,9 @@ impl Notice {
         more.insert("container".to_owned(), json!(self.container));
         more.insert("stream".to_owned(), json!(self.stream));
         more.insert("cause".to_owned(), json!(self.cause));
+        if let Some(lines) = self.lines {
+            more.insert("lines".to_owned(), json!(lines));
+        }
         more.insert("after".to_owned(), json!(self.after_ns.map(stamp)));
         more.insert("before".to_owned(), json!(self.before_ns.map(stamp)));
         Fact {
@@ -117,6 +124,7 @@ pub fn list(ledger: &Path) -> anyhow::Result<Vec<Value>> {
                 "output": entry["stream"],
                 "after": entry["after"],
                 "before": entry["before"],
+                "lines": entry["lines"],
             }));
         }
     }

@@ -23,6 +23,7 @@ pub mod roster;
 pub mod run;
 pub mod select;
 pub mod source;
+pub mod syslog;
 pub mod watch;
 pub mod writer;
 

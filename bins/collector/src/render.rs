@@ -29,6 +29,8 @@ pub struct Label {
     pub service: String,
     /// The first 12 digits of its id.
     pub id: String,
+    /// What its lines say of their stream instead of `stdout` or `stderr`.
+    pub stream: Option<&'static str>,
 }
 
 /// The octets of one batch.
@@ -129,7 +131,7 @@ impl Renderer {
             fallback_time: Timestamp::from_unix_ns(line.time_ns),
             source: None,
             container: Some(&label.name),
-            stream: Some(line.stream.as_str()),
+            stream: Some(label.stream.unwrap_or(line.stream.as_str())),
         };
         record.write_json(&mut out.json, &extras);
     }
@@ -143,6 +145,7 @@ impl Label {
             name: facts.summary.name.clone(),
             service: facts.service().to_owned(),
             id: facts.summary.id.chars().take(12).collect(),
+            stream: None,
         }
     }
 }
@@ -156,6 +159,7 @@ fn wrapped(line: &Line, bytes: &[u8], label: &Label, out: &mut Output, books: &m
     books.wrapped += 1;
     let wrap = Wrap {
         stderr: line.stream == Stream::Stderr,
+        stream: label.stream,
         time_unix_ns: line.time_ns,
         hostname: &label.name,
         app_name: &label.service,

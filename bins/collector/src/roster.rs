@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::{books::Books, checkpoint::Checkpoint, render::Label, source::Container};
+use crate::{books::Books, checkpoint::Checkpoint, render::Label, source::Container, syslog};
 
 /// All containers, by id.
 #[derive(Debug, Default)]
@@ -89,6 +89,7 @@ impl Roster {
                     name: container.name.clone(),
                     service: "-".to_owned(),
                     id,
+                    stream: None,
                 })
             }
         }
@@ -121,8 +122,8 @@ impl Roster {
     #[must_use]
     pub fn current(&self) -> usize {
         self.lock()
-            .values()
-            .filter(|entry| entry.shown.current)
+            .iter()
+            .filter(|(id, entry)| entry.shown.current && !syslog::is_transport(id))
             .count()
     }
 

@@ -23,6 +23,7 @@ use crate::{
     render::Renderer,
     roster::Roster,
     source::{Event, Pool, file},
+    syslog,
     watch::Watch,
     writer::Writer,
 };
@@ -39,6 +40,8 @@ pub struct Sources {
     pub metrics: Metrics,
     /// Components and loops.
     pub health: Health,
+    /// Sockets of the syslog source, with its counts.
+    pub syslog: Option<(syslog::Sockets, syslog::Metrics)>,
 }
 
 /// The parts that are opened before work begins.
@@ -76,26 +79,41 @@ pub fn run(path: &Path) -> Result<(), Failure> {
         let mut telemetry = Telemetry::new("collector", env!("CARGO_PKG_VERSION"));
         let metrics = Metrics::new(&mut telemetry.registry);
         let health = telemetry.health();
-        let docker_ok = health.component("docker");
+        // Early: what is sent from now on waits in the kernel.
+        let syslog = match &config.syslog {
+            Some(config) => {
+                let metrics = syslog::Metrics::new(&mut telemetry.registry);
+                Some((syslog::Sockets::bind(config)?, metrics))
+            }
+            None => None,
+        };
         let server = service::status::Server::bind(&config.status.listen(&config.state))?;
         let opened = open(&config, &metrics, &health).await?;
         let roster = opened.roster.clone();
-        let page = move || serde_json::json!({ "containers": roster.to_json() });
+        let listening = syslog.as_ref().map(|(sockets, _)| sockets.to_json());
+        let page =
+            move || serde_json::json!({ "containers": roster.to_json(), "syslog": listening });
         let status = tokio::spawn(server.run(telemetry.into(), page));
         let (sender, observations) = mpsc::channel(OBSERVATIONS);
-        let own = crate::own::own_container();
-        let watch = Watch::new(&config, own, sender, metrics.clone(), docker_ok);
-        let watch = tokio::spawn(watch.run());
+        let watch = config.docker.clone().map(|endpoint| {
+            let docker_ok = health.component("docker");
+            let own = crate::own::own_container();
+            let watch = Watch::new(endpoint, &config, own, sender, metrics.clone(), docker_ok);
+            tokio::spawn(watch.run())
+        });
         service::notify::ready();
         info!(path = %config.log.display(), "collecting");
         let sources = Sources {
             observations,
             metrics,
             health,
+            syslog,
         };
         let result = collect(&config, opened, sources, stop).await;
         service::notify::stopping();
-        watch.abort();
+        if let Some(watch) = watch {
+            watch.abort();
+        }
         status.abort();
         Ok(result?)
     })
@@ -126,7 +144,8 @@ pub async fn open(config: &Config, metrics: &Metrics, health: &Health) -> anyhow
     let left = checkpoint::load(&store).await.context("read the state")?;
     let roster = Arc::new(Roster::new(&left.checkpoints));
     let mut known: BTreeMap<String, Known> = BTreeMap::new();
-    for (id, checkpoint) in left.checkpoints {
+    let of_containers = |(id, _): &(String, _)| !syslog::is_transport(id);
+    for (id, checkpoint) in left.checkpoints.into_iter().filter(of_containers) {
         known.entry(id).or_default().cursor = checkpoint.cursor;
     }
     for (id, started_ns) in left.drained {
@@ -176,6 +195,7 @@ pub async fn collect(
         observations,
         metrics,
         health,
+        syslog,
     } = sources;
     let pool = Pool::new(BUFFERS);
     let (events, received) = mpsc::channel(BUFFERS);
@@ -187,6 +207,18 @@ pub async fn collect(
     let (finished, ended) = mpsc::unbounded_channel();
     let (stopping, told) = watch::channel(false);
 
+    let mut local = JoinSet::new();
+    if let (Some((sockets, metrics)), Some(settings)) = (syslog, &config.syslog) {
+        sockets.enrol(&roster);
+        let supply = syslog::Supply {
+            events: events.clone(),
+            pool: pool.clone(),
+            metrics,
+            stop: told.clone(),
+            pulse: health.pulse("syslog"),
+        };
+        local.spawn(syslog::run(sockets, settings.clone(), supply));
+    }
     let file_thread = file_reader(ordered, events.clone(), pool.clone())?;
     let writer = Writer::new(Renderer::new(&config.rendering), roster.clone());
     let pulse = health.pulse("writer");
@@ -217,6 +249,10 @@ pub async fn collect(
             result.context("the committing task died")??;
             anyhow::bail!("the writer ended early");
         }
+        Some(ended) = local.join_next() => {
+            ended.context("the syslog source died")??;
+            anyhow::bail!("the syslog source ended early");
+        }
         () = stop => Ok(()),
     };
     // The driver is gone, and with it the readers' orders: they end, then the writer, then the committer.
@@ -225,6 +261,9 @@ pub async fn collect(
         .await
         .context("end the file reader")?
         .map_err(|_| anyhow::anyhow!("the file reader died"))?;
+    while let Some(ended) = local.join_next().await {
+        ended.context("end the syslog source")??;
+    }
     writer.await.context("end the writer")?;
     committer.await.context("end the committer")??;
     result

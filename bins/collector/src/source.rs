@@ -117,20 +117,42 @@ pub struct Place {
 }
 
 /// Why lines are missing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Cause {
     /// Docker's rotation removed them before they were read.
     RotatedAway,
     /// They are there and can't be read: a damaged file, an error of the disk.
     Unreadable,
+    /// The kernel had no room for a datagram.
+    Overflow,
+    /// A datagram was larger than what is taken of it.
+    Truncated,
+    /// A sender broke the framing of its connection.
+    Malformed,
+    /// A connection ended in the middle of a counted message.
+    Incomplete,
 }
 
 impl Cause {
-    /// Gives the word for the ledger, one of those that a `skip` carries (docs/wire.md).
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::RotatedAway,
+        Self::Unreadable,
+        Self::Overflow,
+        Self::Truncated,
+        Self::Malformed,
+        Self::Incomplete,
+    ];
+
+    /// Gives the word for the ledger.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::RotatedAway => "rotated-away",
             Self::Unreadable => "unreadable",
+            Self::Overflow => "overflow",
+            Self::Truncated => "truncated",
+            Self::Malformed => "malformed",
+            Self::Incomplete => "incomplete",
         }
     }
 }
@@ -146,6 +168,8 @@ pub struct Gap {
     pub to_ns: Option<i64>,
     /// Octets missing in Docker's log, if that is known.
     pub bytes: Option<u64>,
+    /// Messages missing, if they can be counted.
+    pub lines: Option<u64>,
     /// What took them.
     pub cause: Cause,
 }

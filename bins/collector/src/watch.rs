@@ -45,6 +45,7 @@ impl Watch {
     /// A watcher that reports to `observations`.
     #[must_use]
     pub fn new(
+        endpoint: Endpoint,
         config: &Config,
         own: Option<String>,
         observations: mpsc::Sender<Observation>,
@@ -52,7 +53,7 @@ impl Watch {
         docker_ok: service::status::Component,
     ) -> Watch {
         Watch {
-            endpoint: config.docker.clone(),
+            endpoint,
             relist: config.relist,
             decnet_state: config.decnet_state.clone(),
             names_problem: None,

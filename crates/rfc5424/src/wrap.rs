@@ -13,6 +13,8 @@ use crate::{Timestamp, message::escape_value};
 pub struct Wrap<'a> {
     /// The line came from standard error: priority 131 and `stream="stderr"`.
     pub stderr: bool,
+    /// `stream` of a line that comes from neither standard output nor standard error.
+    pub stream: Option<&'a str>,
     /// When Docker took the line, in nanoseconds since 1970; cut to microseconds.
     pub time_unix_ns: i64,
     /// HOSTNAME. Octets that are not printable ASCII become `_`; cut at 255; empty is NILVALUE.
@@ -60,11 +62,10 @@ impl Wrap<'_> {
             .nth(12)
             .map_or(self.id, |(end, _)| &self.id[..end]);
         escape_value(id, out);
-        out.extend_from_slice(if self.stderr {
-            b"\" stream=\"stderr\""
-        } else {
-            b"\" stream=\"stdout\""
-        });
+        out.extend_from_slice(b"\" stream=\"");
+        let output = if self.stderr { "stderr" } else { "stdout" };
+        escape_value(self.stream.unwrap_or(output), out);
+        out.push(b'"');
         if let Some(Part { line, n, last }) = self.part {
             out.extend_from_slice(format!(" line=\"{line}\" part=\"{n}\"").as_bytes());
             if last {

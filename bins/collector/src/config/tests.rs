@@ -27,7 +27,10 @@ fn has_the_documented_defaults() {
     assert_eq!(config.log, Path::new("/var/log/logferry/decky.log"));
     assert_eq!(config.json, Path::new("/var/log/logferry/decky.json"));
     assert_eq!(config.state, Path::new("/var/lib/logferry/collector"));
-    assert_eq!(config.docker, Endpoint::Unix("/var/run/docker.sock".into()));
+    assert_eq!(
+        config.docker,
+        Some(Endpoint::Unix("/var/run/docker.sock".into()))
+    );
     assert_eq!(config.read, ReadMode::Auto);
     assert_eq!(config.labels.len(), 3);
     assert!(!config.rendering.stderr && config.rendering.wrap);
@@ -65,11 +68,14 @@ fn lets_decnets_environment_beat_the_file() {
     assert_eq!(config.rendering.events, ["connect", "close"]);
     assert!(config.rendering.drop_services.is_empty());
     assert_eq!(config.relist, Duration::from_secs(7));
-    assert_eq!(config.docker, Endpoint::Tcp("127.0.0.1:2375".to_owned()));
+    assert_eq!(
+        config.docker,
+        Some(Endpoint::Tcp("127.0.0.1:2375".to_owned()))
+    );
 
     // DOCKER_HOST is a default, not an order.
     let config = with("docker = 'unix:///x.sock'", &environment).unwrap();
-    assert_eq!(config.docker, Endpoint::Unix("/x.sock".into()));
+    assert_eq!(config.docker, Some(Endpoint::Unix("/x.sock".into())));
 }
 
 #[test]
@@ -87,8 +93,8 @@ fn takes_bad_seconds_as_decnet_does() {
 
 #[test]
 fn says_what_is_not_built() {
-    let config = config("[bus]\nsocket = '/x'\n[syslog]\n[otlp]\nendpoint = 'y'");
-    assert_eq!(config.notices.len(), 3, "{:?}", config.notices);
+    let config = config("[bus]\nsocket = '/x'\n[otlp]\nendpoint = 'y'");
+    assert_eq!(config.notices.len(), 2, "{:?}", config.notices);
 }
 
 #[test]
@@ -141,4 +147,61 @@ fn takes_the_installed_samples() {
         config(sample);
         config(&service::testing::uncommented(sample));
     }
+}
+
+#[test]
+fn serves_syslog_on_loopback_alone() {
+    let checked = config(
+        "[syslog]\nudp = '127.0.0.1:514'\ntcp = '[::1]:601'\nunix = '/run/x.sock'\nmode = '0666'\n\
+         max_message = '64KiB'\nconnections = 5\nidle = '1m'",
+    );
+    let syslog = checked.syslog.unwrap();
+    assert_eq!(syslog.udp, Some("127.0.0.1:514".parse().unwrap()));
+    assert_eq!(syslog.tcp, Some("[::1]:601".parse().unwrap()));
+    let unix = syslog.unix.unwrap();
+    assert_eq!(
+        (unix.path.to_str(), unix.mode),
+        (Some("/run/x.sock"), 0o666)
+    );
+    assert_eq!((syslog.max_message, syslog.connections), (64 << 10, 5));
+    assert_eq!(syslog.idle, Duration::from_secs(60));
+    assert!(config("").syslog.is_none());
+
+    for (text, key, what) in [
+        ("udp = '0.0.0.0:514'", "syslog.udp", "other hosts"),
+        ("tcp = '[::]:514'", "syslog.tcp", "other hosts"),
+        ("tcp = '10.0.0.1:514'", "syslog.tcp", "other hosts"),
+        ("tcp = '[::ffff:10.0.0.1]:514'", "syslog.tcp", "other hosts"),
+        ("udp = 'localhost:514'", "syslog.udp", "no address"),
+        ("udp = '127.0.0.1'", "syslog.udp", "no address"),
+        ("unix = 'syslog.sock'", "syslog.unix", "absolute"),
+        ("unix = '/x'\nmode = 'rw'", "syslog.mode", "octal"),
+        ("", "syslog", "nothing"),
+        (
+            "unix = '/x'\nmax_message = '2MiB'",
+            "syslog.max_message",
+            "between",
+        ),
+        (
+            "unix = '/x'\nconnections = 0",
+            "syslog.connections",
+            "between",
+        ),
+        ("unix = '/x'\nidle = '0s'", "syslog.idle", "between"),
+    ] {
+        let problems = with(&format!("[syslog]\n{text}"), &[]).unwrap_err();
+        assert_eq!(problems.0.len(), 1, "{text}: {problems}");
+        assert_eq!(problems.0[0].key, key, "{text}: {problems}");
+        assert!(problems.0[0].what.contains(what), "{text}: {problems}");
+    }
+    let text = "commit = { max_delay = '51ms' }\n[syslog]\nudp = '127.0.0.2:514'";
+    assert_eq!(with(text, &[]).unwrap_err().0[0].key, "commit.max_delay");
+}
+
+#[test]
+fn docker_can_be_off_where_something_else_is_collected() {
+    let off = config("docker = 'off'\nlabels = []\n[syslog]\nudp = '127.0.0.1:514'");
+    assert_eq!(off.docker, None);
+    let problems = with("docker = 'off'", &[]).unwrap_err();
+    assert_eq!(problems.0[0].key, "docker");
 }

@@ -26,6 +26,7 @@ fn label() -> Label {
         name: "omega-http".to_owned(),
         service: "http".to_owned(),
         id: "0123456789ab".to_owned(),
+        stream: None,
     }
 }
 

@@ -334,6 +334,7 @@ impl Reader<'_> {
             from_ns: self.newest.into_iter().flatten().max(),
             to_ns: lines.index.first().map(|line| line.time_ns),
             bytes: None,
+            lines: None,
             cause,
         });
         for line in &lines.index {

@@ -110,6 +110,7 @@ fn announces_gaps_with_the_lines_behind_them() {
         from_ns: Some(1),
         to_ns: None,
         bytes: Some(9),
+        lines: None,
         cause: Cause::RotatedAway,
     };
     for _ in 0..2 {

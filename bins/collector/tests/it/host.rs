@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::daemon::{Container, Daemon};
@@ -133,12 +134,15 @@ impl Host {
         self.command(arguments).output().unwrap()
     }
 
+    /// The status page; null while there is none.
+    pub(crate) fn page(&self) -> Value {
+        let output = self.output(&["status", "--json"]);
+        serde_json::from_slice(&output.stdout).unwrap_or_default()
+    }
+
     /// The containers of the status page, by name.
     pub(crate) fn status(&self) -> BTreeMap<String, Value> {
-        let output = self.output(&["status", "--json"]);
-        let Ok(status) = serde_json::from_slice::<Value>(&output.stdout) else {
-            return BTreeMap::new();
-        };
+        let status = self.page();
         let containers = status["containers"].as_array().cloned().unwrap_or_default();
         let named = |c: Value| (c["name"].as_str().unwrap_or_default().to_owned(), c);
         containers.into_iter().map(named).collect()
@@ -198,10 +202,21 @@ impl Collector {
 
     /// SIGTERM, and the exit code.
     pub(crate) fn stop(mut self) -> Option<i32> {
+        self.signal(Signal::TERM);
+        self.child.wait().unwrap().code()
+    }
+
+    /// SIGTERM to a program that sleeps: it finds it when it wakes.
+    pub(crate) fn stop_asleep(mut self) -> Option<i32> {
+        self.signal(Signal::TERM);
+        self.signal(Signal::CONT);
+        self.child.wait().unwrap().code()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).unwrap();
         let pid = rustix::process::Pid::from_raw(pid).unwrap();
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-        self.child.wait().unwrap().code()
+        rustix::process::kill_process(pid, signal).unwrap();
     }
 }
 

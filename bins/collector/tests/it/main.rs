@@ -8,3 +8,4 @@ mod directories;
 mod docker;
 mod host;
 mod kill;
+mod syslog;

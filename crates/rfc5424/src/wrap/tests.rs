@@ -6,6 +6,7 @@ use super::*;
 use crate::{decnet, parse};
 
 const WRAP: Wrap<'_> = Wrap {
+    stream: None,
     stderr: false,
     time_unix_ns: 1_781_964_187_123_456_789,
     hostname: "omega-decky-http",
@@ -97,7 +98,7 @@ proptest! {
         // The one exception: a BOM promises UTF-8, and the line is not to be changed.
         prop_assume!(!line.starts_with(b"\xEF\xBB\xBF"));
         let [hostname, app_name, container, id] = &names;
-        let wrap = Wrap { stderr, time_unix_ns, hostname, app_name, container, id, part: None };
+        let wrap = Wrap { stderr, stream: None, time_unix_ns, hostname, app_name, container, id, part: None };
         let text = write(&wrap, &line);
         let message = parse(&text).expect("legal");
         prop_assert_eq!(message.msg, Some(&line[..]));

@@ -266,6 +266,7 @@ impl Log {
             from_ns: self.last_ns,
             to_ns: None,
             bytes: None,
+            lines: None,
             cause,
         });
     }

@@ -9,6 +9,7 @@ use pki::ALPN_ACKNOWLEDGED;
 use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
 use ratelimit::Backoff;
+use tail::Renamed;
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
@@ -302,7 +303,14 @@ impl Link {
             .await?;
         asking.again();
         match named {
-            Ok(true) => info!(files = waited, known, "asked the masters about files"),
+            Ok(true) => {
+                info!(files = waited, known, "asked the masters about files");
+                if let Some(renamed) = self.tailer.here()?.renamed() {
+                    let Renamed { epoch, next, base } = renamed;
+                    info!(%epoch, %next, offset = base, "the file is another epoch");
+                    self.board.metrics.branches.inc();
+                }
+            }
             Ok(false) => return Ok(false),
             Err(error) => {
                 self.trouble(&error);

@@ -19,6 +19,8 @@ pub(crate) enum Bug {
     EarlyEpoch,
     /// Recovery cuts to the index, however far that is.
     CutByOldIndex,
+    /// The forwarder gives a file that branched off another name without asking whether it has one.
+    UnaskedBranch,
 }
 
 /// Which fault is in, if any.

@@ -16,6 +16,7 @@
 //! let source = Source {
 //!     stream: "decky".to_owned(), epoch: Some("00112233445566778899aabbccddeeff".parse()?), after: None,
 //!     from: Offset::ZERO, size: Offset::new(4096)?, acked: Vec::new(), of: None, base: None,
+//!     common: Offset::ZERO,
 //! };
 //! # fn now() -> Instant { #[allow(clippy::disallowed_methods, reason = "an example")] Instant::now() }
 //! let mut sender = Sender::new(SenderLimits::default(), "example/0", source, now());

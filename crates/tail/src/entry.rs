@@ -61,6 +61,10 @@ pub(crate) struct Entry {
     pub(crate) grown: bool,
     /// Over, and nothing is expected any more. Kept to recognise its file.
     pub(crate) sealed: bool,
+    /// A new file in the place of the epoch before it, which may be that epoch's, put back from a copy.
+    pub(crate) suspect: bool,
+    /// A receiver that was told of it before has to be told again.
+    pub(crate) doubted: bool,
     /// The epoch of which it is another history, and where it begins.
     pub(crate) of: Option<EpochId>,
     pub(crate) base: u64,
@@ -130,6 +134,8 @@ impl Entry {
             spent: known.spent,
             grown: false,
             sealed: false,
+            suspect: false,
+            doubted: false,
             of: known.of,
             base: known.base,
         }
@@ -239,6 +245,24 @@ impl Entry {
             0 => self.head_print.len as usize == PRINT && file.holds(&self.head_print)?,
             _ => self.head.starts_with(&first),
         })
+    }
+
+    /// Whether its first 4 KiB are known.
+    pub(crate) fn has_long_head(&self) -> bool {
+        self.head.len() == PRINT || self.head_print.len as usize == PRINT
+    }
+
+    /// Whether these are its first 4 KiB.
+    pub(crate) fn begins_as(&self, head: &[u8]) -> bool {
+        match self.head.len() {
+            PRINT => self.head == head,
+            _ => Print::new(head.len() as u64, head) == self.head_print,
+        }
+    }
+
+    /// Whether these can be its first bytes, as far as is known.
+    pub(crate) fn may_begin_as(&self, head: &[u8]) -> bool {
+        self.head.is_empty() || self.head.starts_with(head)
     }
 
     /// Nothing more will come of it, and nothing is missing.
@@ -393,6 +417,7 @@ impl Entry {
         }
         self.sure = None;
         self.no_line_at = None;
+        self.doubted = false;
         for stage in [&mut self.gap, &mut self.roll] {
             if *stage == Stage::Sent {
                 *stage = Stage::Due;
@@ -408,6 +433,17 @@ impl Entry {
         self.sure = None;
         self.no_line_at = None;
         self.roll = Stage::Due;
+    }
+
+    /// Its file is a shorter or another one than it was, and nobody but a receiver can tell from where on: nothing of what
+    /// is known of its content counts any more.
+    pub(crate) fn doubt(&mut self) {
+        self.head.clear();
+        self.head_print = Print::new(0, &[]);
+        self.go_to(Print::new(self.base, &[]));
+        self.size = 0;
+        (self.cause, self.lost, self.gap) = (None, None, Stage::Due);
+        (self.spent, self.doubted) = (false, true);
     }
 
     /// The content is not what it was: it must be looked for elsewhere.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::checkpoint::{Checkpoint, First};
+use crate::contest::{Contested, Renamed};
 use crate::entry::{Entry, Identity, Stage};
 use crate::epoch::{EpochId, Now};
 use crate::error::TailError;
@@ -103,6 +104,9 @@ pub struct Follower {
     pub(crate) alien_since: Option<Instant>,
     /// Files that wait to be named; nothing: whatever is new is named at once.
     pub(crate) strangers: Option<Vec<Stranger>>,
+    /// An epoch whose file waits for another name.
+    pub(crate) contested: Option<Contested>,
+    pub(crate) renamed: Option<Renamed>,
     /// Changes of the files that wait.
     pub(crate) round: u64,
     /// Files were named: the epochs before them are looked for once more.
@@ -153,6 +157,8 @@ impl Follower {
             strangers: options.ask.then(Vec::new),
             import: None,
             unsettled: false,
+            contested: None,
+            renamed: None,
             round: 0,
             first: first.filter(|first| first.head.sane()),
             options,
@@ -295,7 +301,13 @@ impl Follower {
     /// What to store, so that a new follower goes on behind what is confirmed.
     pub fn checkpoint(&self) -> Checkpoint {
         Checkpoint {
-            epochs: self.chain.iter().map(Entry::to_known).collect(),
+            // What may turn out to be the epoch before it has no name yet.
+            epochs: self
+                .chain
+                .iter()
+                .filter(|entry| !entry.suspect)
+                .map(Entry::to_known)
+                .collect(),
             first: self.first,
         }
     }
@@ -372,8 +384,9 @@ impl Follower {
             && entry.roll == Stage::Due
         {
             let path = source.path.clone();
-            let next = Entry::new((self.ids)(), source.fresh(), now)
+            let mut next = Entry::new((self.ids)(), source.fresh(), now)
                 .map_err(TailError::unreadable(path))?;
+            next.suspect = self.options.ask;
             self.chain.insert(at + 1, next);
         }
         Ok(())

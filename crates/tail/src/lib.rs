@@ -31,6 +31,7 @@
 //! ```
 
 mod checkpoint;
+mod contest;
 mod entry;
 mod epoch;
 mod error;
@@ -38,6 +39,7 @@ mod follower;
 mod offer;
 mod print;
 mod reading;
+mod regain;
 mod retire;
 mod settle;
 mod siblings;
@@ -47,6 +49,7 @@ mod strangers;
 mod watch;
 
 pub use checkpoint::{Checkpoint, First, Known, Skip};
+pub use contest::Renamed;
 pub use epoch::{EpochId, Now, ParseEpochError};
 pub use error::TailError;
 pub use follower::{Follower, Options, Standing};

@@ -66,6 +66,7 @@ impl Follower {
         };
         let after = at.checked_sub(1).map(|before| self.chain[before].id);
         let entry = &mut self.chain[at];
+        entry.doubted = false;
         let (from, size) = match (&mut entry.source, entry.lost) {
             (Some(source), None) => {
                 let length = source
@@ -89,7 +90,7 @@ impl Follower {
 
     /// Whether the epoch's file is still what we know it to be; if not, it is looked for elsewhere. Before a receiver is
     /// told of it: a file that was cut a moment ago is no other history of its epoch.
-    fn verify(&mut self, epoch: EpochId, now: Now) -> Result<bool, TailError> {
+    pub(crate) fn verify(&mut self, epoch: EpochId, now: Now) -> Result<bool, TailError> {
         let Some(at) = self.place(epoch) else {
             return Ok(false);
         };
@@ -149,7 +150,7 @@ impl Follower {
 
     /// Goes on at `offset` of `epoch`, as if everything of it before were confirmed and nothing behind it were handed
     /// out; other epochs stay as they are. An epoch that was over is read again to its end. False, and nothing happens,
-    /// if the epoch is not known or its file ends before.
+    /// if the epoch is not known or its file ends before, or is not what it was when it was [offered](Follower::offer).
     ///
     /// # Errors
     /// The file can't be read.
@@ -157,6 +158,9 @@ impl Follower {
         let Some(at) = self.place(epoch) else {
             return Ok(false);
         };
+        if self.chain[at].doubted {
+            return Ok(false);
+        }
         let len = offset.min(PRINT as u64) as u32;
         let print = match self.bytes(epoch, offset, len)? {
             Some(bytes) => Print::new(offset, &bytes),
@@ -167,30 +171,6 @@ impl Follower {
         self.forget(epoch);
         self.chain[at].go_to(print);
         Ok(true)
-    }
-
-    /// The file of `epoch` is another one than the receiver's: from `base` on it is a new epoch, whose name is given.
-    /// What is below is the history that both share. None if the epoch is not known, its file ends before, or is not
-    /// what it was a moment ago.
-    ///
-    /// # Errors
-    /// The file can't be read.
-    pub fn branch(
-        &mut self,
-        epoch: EpochId,
-        of: Option<EpochId>,
-        base: u64,
-        now: Now,
-    ) -> Result<Option<EpochId>, TailError> {
-        if !self.verify(epoch, now)? || !self.seek(epoch, base)? {
-            return Ok(None);
-        }
-        let id = (self.ids)();
-        self.changes += 1;
-        if let Some(entry) = self.chain.iter_mut().find(|entry| entry.id == epoch) {
-            (entry.id, entry.of, entry.base) = (id, of, base);
-        }
-        Ok(Some(id))
     }
 
     fn source(&mut self, epoch: EpochId) -> Option<&mut Source> {

@@ -42,6 +42,13 @@ impl Follower {
                 self.settle(now)?;
                 at = 0;
                 continue;
+            } else if entry.suspect {
+                self.settle(now)?;
+                if self.chain.get(at).is_some_and(|entry| entry.suspect) {
+                    return Ok(None);
+                }
+                at = 0;
+                continue;
             } else if entry.fresh {
                 // Either way the places in the chain may have changed.
                 self.settle(now)?;
@@ -94,7 +101,7 @@ impl Follower {
             })));
         }
         let away = entry.source.is_none() && entry.lost.is_none() && !entry.spent;
-        if last || away || !self.over(at, now) {
+        if last || away || self.chain[at + 1].suspect || !self.over(at, now) {
             return Ok(None);
         }
         if let Some(step) = self.unterminated(at, buf)? {

@@ -1,6 +1,6 @@
 //! Epochs that come to nothing or to their end: written off, or let go of.
 
-use crate::entry::Stage;
+use crate::entry::{Entry, Stage};
 use crate::epoch::Now;
 use crate::follower::Follower;
 use crate::source::Ident;
@@ -16,13 +16,20 @@ impl Follower {
     pub(crate) fn write_off(&mut self, proven: bool, inode: Option<Ident>) -> bool {
         let count = self.chain.len();
         let mut lost = false;
+        let waits = |(_, next): (&Entry, &Entry)| next.suspect;
+        let waits: Vec<bool> = self
+            .chain
+            .iter()
+            .zip(self.chain.iter().skip(1))
+            .map(waits)
+            .collect();
         for (index, entry) in self.chain.iter_mut().enumerate() {
             if entry.source.is_some() || entry.sealed || entry.lost.is_some() || entry.spent {
                 continue;
             }
             if entry.roll == Stage::Done {
                 entry.sealed = entry.settled();
-            } else if proven && index + 1 < count {
+            } else if proven && index + 1 < count && !waits[index] {
                 let cut = entry.cause == Some(RollCause::Truncated)
                     || inode.is_some_and(|inode| inode.same_birth(&entry.ident));
                 let (cause, roll) = if cut {

@@ -70,7 +70,7 @@ impl Follower {
             // Without a checkpoint any of the files may have been ours.
             let all: Vec<usize> = (0..files.len()).collect();
             self.meet(&mut files, &places, if first { &all } else { &newer }, live)?;
-            if self.strangers() > 0 {
+            if self.waiting() > 0 {
                 self.listing = Some(listing);
                 self.changes += u64::from(attached);
                 return Ok(attached);
@@ -80,12 +80,13 @@ impl Follower {
         self.unsettled = false;
         let newer = self.made(&mut files, newer, live, now)?;
         let grown = self.adopt(&mut files, &mut places, newer, now)?;
+        let regained = self.regain(now)?;
         let lost = self.write_off(live.is_some() || grown, inode);
         // Over the limit of open files there is more to come although nothing changes.
         let all = self.open_files() < MAX_OPEN;
         self.listing = (all && !self.unsettled).then_some(listing);
         self.tidy(now);
-        let changed = grown || lost || attached;
+        let changed = grown || lost || attached || regained;
         self.changes += u64::from(changed);
         Ok(changed)
     }
@@ -367,11 +368,12 @@ impl Follower {
                 }
             } else {
                 let id = (self.ids)();
-                let entry = if alien {
+                let mut entry = if alien {
                     Entry::unreadable(id, file.ident, now)
                 } else {
                     Entry::new(id, file, now).map_err(TailError::unreadable(path))?
                 };
+                entry.suspect = self.options.ask && !alien && before.is_none();
                 let index = before.unwrap_or(self.chain.len());
                 self.chain.insert(index, entry);
                 places.insert(index, Some(at));

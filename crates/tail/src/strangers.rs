@@ -50,8 +50,14 @@ pub(crate) struct Stranger {
 }
 
 impl Follower {
-    /// How many files wait to be named, oldest first. While any do, [`Follower::next`] hands out nothing of them.
+    /// How many files wait to be named, oldest first, and behind them the one of an epoch that is
+    /// [contested](Follower::contest). While any do, [`Follower::next`] hands out nothing of them.
     pub fn strangers(&self) -> usize {
+        self.waiting() + usize::from(self.contested.is_some())
+    }
+
+    /// How many that nothing explains.
+    pub(crate) fn waiting(&self) -> usize {
         self.strangers.as_ref().map_or(0, Vec::len)
     }
 
@@ -65,17 +71,19 @@ impl Follower {
     /// # Errors
     /// It can't be read now.
     pub fn stranger_size(&mut self, at: usize) -> Result<u64, TailError> {
-        let Some(stranger) = self.stranger(at) else {
-            return Ok(0);
-        };
-        let source = &mut stranger.source;
-        if stranger.head.is_none() {
+        if let Some(stranger) = self.stranger(at)
+            && stranger.head.is_none()
+        {
+            let source = &mut stranger.source;
             let head = source
                 .piece(0, PRINT)
                 .map_err(TailError::unreadable(&source.path))?;
             stranger.head = Some(Print::new(head.len() as u64, &head));
         }
-        source.length().map_err(TailError::unreadable(&source.path))
+        match self.asked(at) {
+            Some(source) => source.length().map_err(TailError::unreadable(&source.path)),
+            None => Ok(0),
+        }
     }
 
     /// As [`Follower::bytes`], of a file that waits.
@@ -88,8 +96,8 @@ impl Follower {
         end: u64,
         len: u32,
     ) -> Result<Option<Vec<u8>>, TailError> {
-        match self.stranger(at) {
-            Some(stranger) => offer::bytes(&mut stranger.source, end, len),
+        match self.asked(at) {
+            Some(source) => offer::bytes(source, end, len),
             None => Ok(None),
         }
     }
@@ -99,8 +107,8 @@ impl Follower {
     /// # Errors
     /// It can't be read now.
     pub fn stranger_line_start(&mut self, at: usize, end: u64) -> Result<Option<u64>, TailError> {
-        match self.stranger(at) {
-            Some(stranger) => offer::line_start(&mut stranger.source, end).map(Some),
+        match self.asked(at) {
+            Some(source) => offer::line_start(source, end).map(Some),
             None => Ok(None),
         }
     }
@@ -114,6 +122,16 @@ impl Follower {
     /// # Errors
     /// Something can't be read now; nothing is named.
     pub fn name(&mut self, answers: &[Answer], now: Now) -> Result<bool, TailError> {
+        let waiting = self.waiting();
+        let contested = answers.get(waiting).copied().unwrap_or(Answer::New);
+        if waiting > 0 && !self.name_strangers(&answers[..waiting.min(answers.len())], now)? {
+            return Ok(false);
+        }
+        self.rename(contested, now)?;
+        Ok(true)
+    }
+
+    fn name_strangers(&mut self, answers: &[Answer], now: Now) -> Result<bool, TailError> {
         if let Some(seen) = &self.listing
             && *seen != siblings::listing(&self.options.path)?
         {
@@ -137,7 +155,7 @@ impl Follower {
             }
         }
         let mut answers = answers.to_vec();
-        answers.resize(self.strangers(), Answer::New);
+        answers.resize(self.waiting(), Answer::New);
         self.drop_copies(&mut answers)?;
         self.drop_unfinished(&mut answers, now)?;
         let mut strangers = self.strangers.take().unwrap_or_default();
@@ -224,14 +242,19 @@ impl Follower {
         import: Option<u64>,
         now: Now,
     ) -> Result<(), TailError> {
-        let Stranger { source, before, .. } = stranger;
+        let Stranger {
+            mut source, before, ..
+        } = stranger;
         let path = source.path.clone();
         let unreadable = |error| TailError::unreadable(&path)(error);
         let mut id = None;
         if let Answer::Is(epoch) = answer {
             match self.chain.iter_mut().find(|entry| entry.id == epoch) {
-                // We knew it, and could not recognise it.
+                // We knew it, and could not recognise it: it was put back from a copy.
                 Some(known) if known.source.is_none() && !known.sealed => {
+                    if !known.matches(&mut source).map_err(unreadable)? {
+                        known.doubt();
+                    }
                     return known.attach(source, now).map_err(unreadable);
                 }
                 // What two files have in common proves neither.
@@ -386,6 +409,14 @@ impl Follower {
 
     fn stranger(&mut self, at: usize) -> Option<&mut Stranger> {
         self.strangers.as_mut()?.get_mut(at)
+    }
+
+    /// The file number `at` of those that are asked about.
+    fn asked(&mut self, at: usize) -> Option<&mut Source> {
+        if at >= self.waiting() {
+            return self.contested_source();
+        }
+        self.stranger(at).map(|stranger| &mut stranger.source)
     }
 }
 

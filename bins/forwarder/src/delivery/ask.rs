@@ -142,6 +142,7 @@ pub(crate) async fn ask(
             acked: Vec::new(),
             of: None,
             base: None,
+            common: offset(link.tailer.here()?.stranger_common(at))?,
         };
         let now = Instant::now();
         let asked = match &mut sender {

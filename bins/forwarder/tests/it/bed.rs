@@ -77,6 +77,24 @@ impl Bed {
         fs::rename(self.log(), self.dir.path().join("decky.log.1")).unwrap();
     }
 
+    /// Keeps a copy of the forwarder's state.
+    pub(crate) fn keep_state(&self) {
+        let copy = self.dir.path().join("copy");
+        fs::create_dir(&copy).unwrap();
+        for file in fs::read_dir(self.state()).unwrap() {
+            let file = file.unwrap();
+            if file.file_type().unwrap().is_file() {
+                fs::copy(file.path(), copy.join(file.file_name())).unwrap();
+            }
+        }
+    }
+
+    /// Puts the copy in the place of the state.
+    pub(crate) fn put_state_back(&self) {
+        fs::remove_dir_all(self.state()).unwrap();
+        fs::rename(self.dir.path().join("copy"), self.state()).unwrap();
+    }
+
     /// Writes a configuration with these masters and more keys.
     pub(crate) fn config_file(&self, masters: &[u16], more: &str) -> PathBuf {
         let masters: Vec<String> = masters

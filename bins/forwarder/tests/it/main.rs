@@ -10,3 +10,4 @@ mod faults;
 mod kill;
 mod master;
 mod receiver;
+mod restored;

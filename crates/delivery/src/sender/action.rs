@@ -59,6 +59,8 @@ pub struct Source {
     pub of: Option<EpochId>,
     /// Where the epoch starts, if not at 0.
     pub base: Option<Offset>,
+    /// When it is asked which epoch the file is: so much of the file is known to be in the archive, in whichever epoch.
+    pub common: Offset,
 }
 
 /// What the driver found where an [`Action::Read`] sent it.

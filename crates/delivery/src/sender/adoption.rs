@@ -8,8 +8,8 @@ use super::*;
 pub(super) struct Adoption {
     held: VecDeque<Held>,
     asked: Asked,
-    /// One whose long head agrees, but not its tail: the file shares its beginning.
-    begins: Option<EpochId>,
+    /// One whose long head agrees, but not its tail: the file shares its beginning, at least up to here.
+    begins: Option<(EpochId, Offset)>,
     /// The longest of those that agree in everything, which is too little to be a proof, and up to where.
     weak: Option<(EpochId, Offset)>,
 }
@@ -96,13 +96,15 @@ impl Sender {
             adoption.next(self.limits.head);
         }
         match (adoption.begins, adoption.weak) {
-            (Some(epoch), _) => self.adopted(Adopted::Epoch(epoch)),
-            (None, Some((of, at))) => {
+            (Some((epoch, end)), weak) if weak.is_none_or(|(_, at)| at <= end) => {
+                self.adopted(Adopted::Epoch(epoch));
+            }
+            (_, Some((of, at))) => {
                 self.actions
                     .push_back(Action::LineStart { epoch: None, at });
                 self.state = State::Branching(of);
             }
-            (None, None) => self.adopted(Adopted::Unknown),
+            (_, None) => self.adopted(Adopted::Unknown),
         }
     }
 
@@ -129,7 +131,8 @@ impl Sender {
                 if held.head.len.max(held.tail.len) >= long {
                     return self.adopted(Adopted::Epoch(held.epoch));
                 }
-                adoption.shares(proved(held));
+                let shared = proved(held, self.source.common);
+                adoption.shares(shared);
             }
             _ => adoption.next(long),
         }
@@ -184,16 +187,16 @@ impl Adoption {
             && matches!(self.asked, Asked::Tail)
             && held.head.len >= long
         {
-            self.begins = self.begins.or(Some(held.epoch));
+            self.begins = self.begins.or(Some((held.epoch, held.head.end)));
         }
         self.asked = Asked::Head;
     }
 }
 
-/// Up to where short prints of head and tail speak of every byte from the first on: what is in a gap, or below one, is
-/// nobody's to share.
-fn proved(held: &Held) -> Option<Offset> {
-    if held.head.start() > Offset::ZERO {
+/// Up to where short prints of head and tail speak of every byte from the first on, or from what is known to be common:
+/// what is in a gap, or below one, is nobody's to share.
+fn proved(held: &Held, common: Offset) -> Option<Offset> {
+    if held.head.start() > common {
         None
     } else if held.tail.start() <= held.head.end {
         Some(held.tail.end)

@@ -56,7 +56,11 @@ fn roll(next: EpochId) -> Step {
 
 impl Bench {
     fn new(epoch: Option<EpochId>, bytes: &[u8]) -> Self {
-        let source = Source {
+        Self::with(Self::source(epoch, bytes), bytes)
+    }
+
+    fn source(epoch: Option<EpochId>, bytes: &[u8]) -> Source {
+        Source {
             stream: "decky".to_owned(),
             epoch,
             after: None,
@@ -65,8 +69,8 @@ impl Bench {
             acked: Vec::new(),
             of: None,
             base: None,
-        };
-        Self::with(source, bytes)
+            common: Offset::ZERO,
+        }
     }
 
     fn with(source: Source, bytes: &[u8]) -> Self {

@@ -67,6 +67,8 @@ struct Unnamed {
     asked: usize,
     /// The longest of the epochs that may be its, but need not.
     weak: Option<(EpochId, Offset)>,
+    /// What it is known to have in common with the epoch that it is not.
+    common: Offset,
 }
 
 #[derive(Debug)]
@@ -264,7 +266,7 @@ impl Forwarder {
         if let Why::Branch { of, base } = outcome.why
             && let Some(epoch) = session.sender_epoch(self)
         {
-            self.branch(epoch, of, base, world.source);
+            self.branch(epoch, of, base, (world.source, world.chance));
         }
         let pause = match outcome.why {
             Why::Finished => Pause::None,
@@ -330,9 +332,11 @@ impl Forwarder {
             acked: Vec::new(),
             of: None,
             base: None,
+            common: Offset::ZERO,
         };
-        if self.unnamed.is_some() {
+        if let Some(unnamed) = &self.unnamed {
             hello.size = at(self.asked_file(source)?.bytes.len());
+            hello.common = unnamed.common;
             return Some(hello);
         }
         let due = self.due(source);

@@ -51,7 +51,7 @@ fn tell(runs: u64) {
 }
 
 /// Faults and what they lead to.
-const MET: [&str; 55] = [
+const MET: [&str; 56] = [
     "an earlier epoch grew",
     "another master has to tell",
     "beat",
@@ -99,6 +99,7 @@ const MET: [&str; 55] = [
     "rotation by rename",
     "rotation while the forwarder is down",
     "seal",
+    "state from before a branch",
     "superseded",
     "takeover",
     "takeover of one that waited",
@@ -151,4 +152,9 @@ fn finds_an_epoch_sent_before_its_resume() {
 #[test]
 fn finds_a_cut_by_an_old_index() {
     finds(Bug::CutByOldIndex);
+}
+
+#[test]
+fn finds_a_branch_without_a_question() {
+    finds(Bug::UnaskedBranch);
 }

@@ -137,6 +137,31 @@ impl Worker {
         }
     }
 
+    /// Keeps a copy of the disk and of the state, if the disk is one that can be told from others.
+    pub(super) fn keep(&mut self) -> bool {
+        let long = self.source.has_long_files();
+        if long {
+            self.snapshot = Some((self.source.clone(), self.forwarder.state.clone()));
+            self.old_state = Some(self.forwarder.state.clone());
+        }
+        long
+    }
+
+    /// The forwarder is killed, and starts with the copy of the disk, or with that of its state alone.
+    pub(super) fn go_back(&mut self, disk: Option<&mut Truths>, net: &mut Net, now: Instant) {
+        if let Some(session) = self.forwarder.session.take() {
+            net.die(session.link);
+        }
+        match disk {
+            Some(truths) => self.restore(truths),
+            None => {
+                met("state from before a branch");
+                self.forwarder.state = self.old_state.take().unwrap_or_default();
+            }
+        }
+        self.start(now);
+    }
+
     /// With several masters a restored worker may tell one of them another history of an epoch than it told the other:
     /// nobody compares these.
     fn restore(&mut self, truths: &mut Truths) {
@@ -148,7 +173,6 @@ impl Worker {
             met("worker restored from a copy");
             self.source.restore(&source, truths);
             self.forwarder.state = state;
-            self.old_state = None;
         }
     }
 }

@@ -229,6 +229,44 @@ impl World {
 
     /// Nothing fails any more: everything has to arrive.
     fn calm(&mut self) -> Result<(), String> {
+        self.mend();
+        let relives = self.listeners.len() == 1 && !self.had_twin && self.chance.one_in(3);
+        if relives {
+            self.relive().map_err(|e| format!("relive: {e}"))?;
+        }
+        trace(|| format!("calm: {:?}", self.worker.source));
+        self.arrive(CALM).map_err(|e| format!("calm: {e}"))?;
+        if self.had_twin {
+            // What both hosts had before either named it comes from both.
+            return Ok(());
+        }
+        self.listeners.iter().try_for_each(checks::no_line_twice)
+    }
+
+    /// The worker's disk is put back, the file goes on otherwise, and then the state from before that is put back.
+    fn relive(&mut self) -> Result<(), String> {
+        self.live()?;
+        if !self.worker.keep() {
+            return Ok(());
+        }
+        self.live()?;
+        let truths = &mut self.truths;
+        self.worker.go_back(Some(truths), &mut self.net, self.now);
+        self.live()?;
+        self.worker.go_back(None, &mut self.net, self.now);
+        self.live()
+    }
+
+    /// A few lines are written, and arrive.
+    fn live(&mut self) -> Result<(), String> {
+        for _ in 0..1 + self.chance.below(8) {
+            self.worker.source.write(&mut self.truths, &mut self.chance);
+        }
+        self.net.heal(&mut self.chance);
+        self.arrive(CALM)
+    }
+
+    fn mend(&mut self) {
         if let Some(mut twin) = self.twin.take() {
             twin.stop(&mut self.net, &mut self.chance);
         }
@@ -244,32 +282,30 @@ impl World {
             }
         }
         self.net.heal(&mut self.chance);
+    }
+
+    /// Within so many steps everything is archived.
+    fn arrive(&mut self, steps: usize) -> Result<(), String> {
         let mut complete = Err("nothing was looked at".to_owned());
-        trace(|| format!("calm: {:?}", self.worker.source));
-        for step in 0..CALM {
+        for step in 0..steps {
             self.now += Duration::from_millis(if step % 8 == 0 { 400 } else { 20 });
-            self.forward().map_err(|e| format!("calm: {e}"))?;
+            self.forward()?;
             for at in 0..self.listeners.len() {
-                self.listen_at(at).map_err(|e| format!("calm: {e}"))?;
+                self.listen_at(at)?;
                 if !self.listeners[at].up {
                     self.listeners[at].start();
                 }
             }
             self.commit();
             if step % 50 == 49 {
-                self.check().map_err(|e| format!("calm: {e}"))?;
+                self.check()?;
                 complete = checks::complete(&self.worker.source, &self.listeners);
                 if complete.is_ok() {
                     break;
                 }
             }
         }
-        complete.map_err(|e| format!("does not become equal: {e}"))?;
-        if self.had_twin {
-            // What both hosts had before either named it comes from both.
-            return Ok(());
-        }
-        self.listeners.iter().try_for_each(checks::no_line_twice)
+        complete.map_err(|e| format!("does not become equal: {e}"))
     }
 
     fn check(&self) -> Result<(), String> {

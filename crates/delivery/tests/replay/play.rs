@@ -98,6 +98,7 @@ fn forwarder(bent: u8, wire: &[u8], now: Instant) {
         acked: Vec::new(),
         of: None,
         base: None,
+        common: Offset::ZERO,
     };
     let mut sender = Sender::new(SenderLimits::default(), "fuzz", source.clone(), now);
     let mut over = false;

@@ -139,6 +139,7 @@ impl Play {
             acked: Vec::new(),
             of: branch.map(|(of, _)| epoch(of)),
             base: branch.map(|(_, base)| at(*base)),
+            common: Offset::ZERO,
         };
         let limits = ReceiverLimits {
             max_frame: stage.max_frame.unwrap_or(1 << 20),
@@ -229,6 +230,7 @@ impl Play {
                     acked: Vec::new(),
                     of: None,
                     base: None,
+                    common: Offset::ZERO,
                 };
                 // The file has its name again.
                 let bytes = stage.files[&stage.file].clone();

@@ -248,10 +248,10 @@ fn a_file_that_was_cut_is_not_offered_as_its_epoch() {
     live.set_len(0).unwrap();
     case.append("a.log", b"new\n");
     assert_eq!(follower.bytes(span.epoch, 4, 4).unwrap(), None);
-    assert_eq!(
-        follower.branch(span.epoch, None, 0, case.now).unwrap(),
-        None
-    );
+    follower.contest(span.epoch, None, 0);
+    assert_eq!(follower.strangers(), 1);
+    assert!(follower.name(&[Answer::New], case.now).unwrap());
+    assert_eq!(follower.renamed(), None);
     let offer = follower.offer(span.epoch, case.now).unwrap().unwrap();
     assert_eq!((offer.epoch, offer.size), (span.epoch, 110));
     assert_eq!(case.all(&mut follower).0, b"and more\nnew\n");

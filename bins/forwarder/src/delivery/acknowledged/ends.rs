@@ -43,6 +43,7 @@ pub(super) async fn source(link: &mut Link) -> anyhow::Result<Result<Source, Str
         acked: acked.collect(),
         of: offer.of.map(theirs),
         base: base(&offer)?,
+        common: Offset::ZERO,
     }))
 }
 
@@ -65,7 +66,7 @@ impl Session<'_> {
                 self.flight.confirm_all();
             }
             if let Why::Branch { of, base } = outcome.why {
-                self.branch(of, base).await?;
+                self.contest(of, base)?;
             }
             if let Why::Refused(refuse) = &outcome.why {
                 self.link.board.metrics.refused(&code(refuse.code));
@@ -105,26 +106,15 @@ impl Session<'_> {
         }
     }
 
-    /// The file is another one than the master's: a new epoch from `base` on, stored before it is named.
-    async fn branch(&mut self, of: Option<EpochId>, base: Offset) -> anyhow::Result<()> {
+    /// The file is another one than the master's, from `base` on. Masters are asked whether it has a name, before it is
+    /// given one.
+    fn contest(&mut self, of: Option<EpochId>, base: Offset) -> anyhow::Result<()> {
         let Some(epoch) = self.sender.epoch().map(ours) else {
             return Ok(());
         };
         let (of, base) = (of.map(ours), base.get());
-        let branched = self
-            .link
-            .tailer
-            .with(move |follower| follower.branch(epoch, of, base, Now::system()))
-            .await?;
-        match branched {
-            Ok(Some(next)) => {
-                warn!(%epoch, offset = base, %next, "the file is not what the master holds: another epoch begins")
-            }
-            Ok(None) => warn!(%epoch, offset = base, "the file has changed under the comparison"),
-            Err(error) => self.link.trouble(&error),
-        }
-        self.link.board.metrics.branches.inc();
-        self.unsaved = true;
+        warn!(%epoch, offset = base, "the file is not what the master holds");
+        self.link.tailer.here()?.contest(epoch, of, base);
         Ok(())
     }
 }

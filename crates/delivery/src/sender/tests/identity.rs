@@ -116,6 +116,7 @@ fn asks_another_master_what_this_one_does_not_hold() {
         acked,
         of: None,
         base: None,
+        common: Offset::ZERO,
     };
     let Control::Resume(mut gap) = resume(E1, 9, b"") else {
         panic!()
@@ -176,6 +177,7 @@ fn goes_on_with_a_file_whose_beginning_is_unreadable_for_good() {
         acked: Vec::new(),
         of: None,
         base: None,
+        common: Offset::ZERO,
     };
     let mut bench = Bench::with(source, b"one\ntwo\nthree\n");
     bench.control(&resume(E1, 8, b"two\n"));
@@ -195,6 +197,26 @@ fn shares_nothing_below_a_gap() {
     let mut bench = Bench::new(None, b"one\ntwo\n");
     bench.control(&Control::Epochs(vec![gap]));
     assert_eq!(bench.actions(), [Action::Adopt(Adopted::Unknown)]);
+}
+
+#[test]
+fn shares_what_begins_in_what_is_known_to_be_common() {
+    // A branch that proves little, of which nothing but its beginning is another epoch's.
+    let mut branch = held(E1, b"two\n");
+    let print = Print::of(at(8), b"two\n");
+    (branch.end, branch.head, branch.tail) = (at(8), print, print);
+    let unknown = Action::Adopt(Adopted::Unknown);
+    let shared = Action::LineStart {
+        epoch: None,
+        at: at(8),
+    };
+    for (common, action) in [(3, unknown), (4, shared)] {
+        let mut source = Bench::source(None, b"one\ntwo\nthree\n");
+        source.common = at(common);
+        let mut bench = Bench::with(source, b"one\ntwo\nthree\n");
+        bench.control(&Control::Epochs(vec![branch.clone()]));
+        assert_eq!(bench.actions(), [action]);
+    }
 }
 
 #[test]

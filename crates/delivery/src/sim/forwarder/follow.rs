@@ -270,11 +270,16 @@ impl Forwarder {
         epoch: EpochId,
         of: Option<EpochId>,
         base: Offset,
-        source: &Source,
+        (source, chance): (&Source, &mut Chance),
     ) {
-        if let Some(known) = self.known(epoch) {
-            self.ask(known.ino, (Some(epoch), of.map(|of| (of, base))), source);
+        let Some(ino) = self.known(epoch).map(|known| known.ino) else {
+            return;
+        };
+        if self.bug == Some(Bug::UnaskedBranch) {
+            self.state.retain(|known| known.epoch != epoch);
+            return self.name(EpochId::from_bytes(chance.id()), ino, (of, base), source);
         }
+        self.ask(ino, (Some(epoch), of.map(|of| (of, base))), source);
     }
 
     fn ask(
@@ -289,6 +294,7 @@ impl Forwarder {
                 bytes: file.bytes.clone(),
                 not,
                 asked: 0,
+                common: weak.map_or(Offset::ZERO, |(_, base)| base),
                 weak,
             });
         }

@@ -51,6 +51,7 @@ impl Sending {
             acked: Vec::new(),
             of: None,
             base: None,
+            common: Offset::ZERO,
         };
         let now = Instant::now();
         let mut sender = Sender::new(SenderLimits::default(), "test/0", source, now);

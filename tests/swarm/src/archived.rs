@@ -69,8 +69,15 @@ pub fn runs(data: &Path, worker: &str, stream: &str) -> anyhow::Result<Vec<Run>>
     Ok(runs)
 }
 
+/// Octets of a stream in an archive, as its plain segments have them now.
+pub(crate) fn size(data: &Path, worker: &str, stream: &str) -> u64 {
+    let dir = data.join("archive").join(worker).join(stream);
+    let sizes = segments_below(&dir).into_iter().map(std::fs::metadata);
+    sizes.map(|meta| meta.map_or(0, |m| m.len())).sum()
+}
+
 /// Every segment of a stream's folder, in no order.
-pub(crate) fn segments_below(dir: &Path) -> Vec<PathBuf> {
+fn segments_below(dir: &Path) -> Vec<PathBuf> {
     let entries = |dir: &Path| std::fs::read_dir(dir).into_iter().flatten().flatten();
     let epochs = entries(dir).filter(|entry| entry.file_type().is_ok_and(|t| t.is_dir()));
     epochs

@@ -4,14 +4,17 @@
 //! of theirs. The `logferry-swarm` command shows it (`demo`); the end-to-end tests stand on it.
 
 mod archived;
+pub mod audit;
 mod check;
 mod child;
 pub mod demo;
 mod docker;
+mod house;
 mod master;
 mod metrics;
 mod peers;
 mod programs;
+mod proxy;
 pub mod torture;
 mod wait;
 mod worker;
@@ -24,5 +27,6 @@ pub use master::Master;
 pub use metrics::Metrics;
 pub use peers::{Decnet, Driver, Rsyslog, free_port};
 pub use programs::Programs;
+pub use proxy::{Held, Proxy};
 pub use wait::until;
 pub use worker::{Worker, WorkerSpec};

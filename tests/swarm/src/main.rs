@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Parser, Subcommand};
+use swarm::audit::Audit;
 use swarm::torture::{Kind, Torture};
 
 #[derive(Parser)]
@@ -45,6 +46,27 @@ enum Command {
         #[arg(long, value_enum)]
         without: Vec<Kind>,
     },
+    /// Clients write audit records while the audit proxy is killed; says what stands in the archive and what is told.
+    Audit {
+        /// How many clients.
+        #[arg(default_value_t = 10)]
+        clients: usize,
+        /// Records of each.
+        #[arg(default_value_t = 5_000)]
+        records: u32,
+        /// How many kills.
+        #[arg(default_value_t = 10)]
+        kills: u32,
+        /// What everything random is drawn from [default: the time].
+        #[arg(long)]
+        seed: Option<u64>,
+        /// The master comes only when everything has been written.
+        #[arg(long)]
+        late_master: bool,
+        /// Where to work, and leave everything.
+        #[arg(long)]
+        dir: Option<PathBuf>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -63,6 +85,24 @@ fn main() -> ExitCode {
             dir,
             without,
         }),
+        Command::Audit {
+            clients,
+            records,
+            kills,
+            seed,
+            late_master,
+            dir,
+        } => {
+            let seed = seed.unwrap_or_else(now);
+            let audit = Audit {
+                clients,
+                records,
+                kills,
+                seed,
+                late_master,
+            };
+            swarm::audit::show(&audit, dir)
+        }
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,

@@ -16,7 +16,7 @@ static BUILT: OnceLock<Result<Programs, String>> = OnceLock::new();
 static DECOY: OnceLock<Result<PathBuf, String>> = OnceLock::new();
 
 impl Programs {
-    /// Builds collector, forwarder and listener in release, as an operator runs them, or takes the folder that
+    /// Builds audit proxy, collector, forwarder and listener in release, as an operator runs them, or takes the folder that
     /// `LOGFERRY_BIN_DIR` names.
     ///
     /// # Errors
@@ -27,6 +27,8 @@ impl Programs {
         }
         let built = BUILT.get_or_init(|| {
             let args = [
+                "-p",
+                "audit-proxy",
                 "-p",
                 "collector",
                 "-p",

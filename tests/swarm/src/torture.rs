@@ -1,6 +1,7 @@
-//! Torture: writers, a collector, a forwarder, a network of ours and a listener, all real processes on real files, of
-//! which any is killed at any moment, while files are rotated, connections cut and disks filled; at the end every line
-//! must be where it belongs, once, in order, at each place on its way.
+//! Torture: writers, a collector, an audit proxy, a forwarder, a network of ours and a listener, all real processes on
+//! real files, of which any is killed at any moment, while files are rotated, connections cut and disks filled; at the
+//! end every line must be where it belongs, once, in order, at each place on its way. Audit records have no
+//! acknowledgement: of those that were on their way into a killed proxy, each is there or told to be missing.
 //!
 //! What happens is drawn from a seed. Threads and processes race, so the same seed gives the same faults, not the same
 //! moments.
@@ -8,37 +9,37 @@
 mod disk;
 mod docker;
 mod faults;
-mod house;
-mod judge;
-mod proxy;
+pub(crate) mod judge;
 mod rotator;
 mod scribe;
+mod setting;
+mod tally;
 mod trial;
 mod voice;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
+use rand::rngs::SmallRng;
 
 use crate::archived;
+use crate::audit::EPILOGUE;
+use crate::audit::client::Client;
 use crate::demo::say;
-use crate::peers::free_port;
+use crate::house::Program;
 use crate::programs::Programs;
+use crate::proxy::Proxy;
 use crate::wait::until;
 use disk::Disk;
-use docker::Log;
 pub use faults::Kind;
-use house::Program;
-use proxy::Proxy;
 use rotator::Rotator;
 use scribe::{OwnLog, Scribe};
+use tally::Tally;
 use trial::Outcome;
-use voice::Voice;
 
 /// What is asked for.
 #[derive(Debug, Clone)]
@@ -57,8 +58,13 @@ pub struct Torture {
 
 /// Containers that write; beside them one program writes a log of its own.
 const CONTAINERS: usize = 4;
+/// Clients that write audit records, one for so many lines of the others.
+const CLIENTS: usize = 3;
+const LINES_PER_RECORD: u64 = 8;
 /// The worker's name.
 const WORKER: &str = "torture";
+/// Its streams: the collector's `.log`, the audit proxy's, and a program's own.
+const STREAMS: [&str; 3] = ["decky", "audit", "app"];
 /// Longest time in which nothing moves before the rest counts as lost: longer than any wait of the protocol.
 const STANDSTILL: Duration = Duration::from_secs(90);
 /// Uncommitted octets of an archive may be cut at its next start: a commit window, generously.
@@ -70,17 +76,28 @@ struct Swarm {
     lines: u64,
     without: Vec<Kind>,
     collector: Program,
+    audit_proxy: Program,
     forwarder: Program,
     listener: Program,
     proxy: Proxy,
     _docker: docker::Daemon,
     scribes: Vec<Scribe>,
     own: OwnLog,
+    clients: Vec<Client>,
     logs: Logs,
     data: PathBuf,
     worker_disk: Disk,
     master_disk: Disk,
-    tally: faults::Tally,
+    tally: Tally,
+}
+
+/// Octets of each stream at its source and in the archive, in the merged `.log`, and what was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Sizes {
+    streams: [(u64, u64); 3],
+    merged: u64,
+    lines: u64,
+    records: u64,
 }
 
 /// What is rotated.
@@ -88,6 +105,9 @@ struct Logs {
     /// The collector's `.log` and `.json`.
     decky: Rotator,
     json: Rotator,
+    /// The audit proxy's.
+    audit: Rotator,
+    audit_json: Rotator,
     /// The program's own log.
     app: Rotator,
     /// The merged outputs.
@@ -150,100 +170,6 @@ pub fn run(torture: &Torture) -> anyhow::Result<bool> {
 }
 
 impl Swarm {
-    fn build(programs: &Programs, dir: &Path, torture: &Torture) -> anyhow::Result<Swarm> {
-        let mut random = SmallRng::seed_from_u64(torture.seed);
-        let worker_disk = Disk::mount(&dir.join("worker-disk"), torture.lines * 900 + (512 << 20))?;
-        let master_disk = Disk::mount(&dir.join("master-disk"), torture.lines * 400 + (512 << 20))?;
-        if !worker_disk.can_fill() || !master_disk.can_fill() {
-            say("no disk is ever full in this run: only root can mount small ones");
-        }
-        let merged = dir.join("merged");
-        let (log_dir, app_dir) = (worker_disk.dir().join("log"), dir.join("app"));
-        for dir in [&merged, &log_dir, &app_dir] {
-            fs::create_dir_all(dir)?;
-        }
-        let (decky, app) = (log_dir.join("decky.log"), app_dir.join("app.log"));
-        let rotator = |live: &Path| {
-            Rotator::new(
-                live,
-                &live
-                    .with_file_name("kept")
-                    .join(live.file_name().unwrap_or_default()),
-            )
-        };
-        let logs = Logs {
-            decky: rotator(&decky)?,
-            json: rotator(&decky.with_extension("json"))?,
-            app: rotator(&app)?,
-            merged_log: rotator(&merged.join("master.log"))?,
-            merged_json: rotator(&merged.join("master.json"))?,
-        };
-
-        let proxy = Proxy::start()?;
-        let addr = format!("127.0.0.1:{}", free_port()?);
-        proxy.lead_to(&addr)?;
-        let data = master_disk.dir().join("data");
-        let identity = dir.join("identity");
-        enrol(programs, &data, &identity)?;
-        let listener = format!(
-            "listen = \"{addr}\"\ndata = {data:?}\n[segment]\nmax_bytes = \"8MiB\"\n[merged]\nlog = {:?}\njson = {:?}\n",
-            merged.join("master.log"),
-            merged.join("master.json")
-        );
-        let forwarder = format!(
-            "masters = [{:?}]\nidentity = {identity:?}\nstate = {:?}\ndelivery = \"acknowledged\"\n\
-             [[stream]]\nname = \"decky\"\npath = {decky:?}\n[[stream]]\nname = \"app\"\npath = {app:?}\n",
-            proxy.addr(),
-            dir.join("forwarder-state")
-        );
-        let socket = dir.join("docker.sock");
-        let collector = format!(
-            "log = {decky:?}\nstate = {:?}\ndocker = \"unix://{}\"\nread = \"file\"\nlabels = [{:?}]\n[dedupe]\nwindow = \"0s\"\n",
-            worker_disk.dir().join("collector-state"),
-            socket.display(),
-            docker::LABEL
-        );
-
-        let containers = dir.join("containers");
-        let names: Vec<String> = (0..CONTAINERS).map(|n| format!("torture-{n}")).collect();
-        let own = OwnLog {
-            path: app.clone(),
-            writing: Default::default(),
-        };
-        let mut scribes = Vec::new();
-        for (n, name) in names.iter().enumerate() {
-            let log = Log::create(
-                &containers,
-                &docker::id(n),
-                random.random_range(1 << 20..16 << 20),
-            )?;
-            scribes.push(Scribe::container(
-                Voice::new(name, true, random.random()),
-                log,
-                random.random(),
-            ));
-        }
-        let voice = Voice::new(&format!("torture-{CONTAINERS}"), false, random.random());
-        scribes.push(Scribe::program(voice, own.clone(), random.random()));
-        Ok(Swarm {
-            lines: torture.lines,
-            without: torture.without.clone(),
-            collector: Program::new(programs, "collector", dir, &collector)?,
-            forwarder: Program::new(programs, "forwarder", dir, &forwarder)?,
-            listener: Program::new(programs, "listener", dir, &listener)?,
-            proxy,
-            _docker: docker::Daemon::start(&socket, &containers, &names)?,
-            scribes,
-            own,
-            logs,
-            data,
-            worker_disk,
-            master_disk,
-            tally: faults::Tally::default(),
-            random,
-        })
-    }
-
     fn torture(&mut self, kills: u64, stop: &AtomicBool) -> anyhow::Result<()> {
         let begun = Instant::now();
         self.start_all()?;
@@ -259,8 +185,12 @@ impl Swarm {
                 say(&self.row(begun));
             }
         }
-        self.allow(self.lines);
         self.start_all()?;
+        self.allow(self.lines);
+        // What comes after the last kill tells what it cost.
+        for client in &self.clients {
+            client.allow(client.quota() + EPILOGUE);
+        }
         self.settle()?;
         say(&self.row(begun));
         say(&format!("faults: {}", self.tally));
@@ -274,12 +204,12 @@ impl Swarm {
         Ok(())
     }
 
-    /// Waits until both streams have begun to arrive. A file that is rotated away before the forwarder has first stored
+    /// Waits until all streams have begun to arrive. A file that is rotated away before the forwarder has first stored
     /// what it follows is none of its stream: a new stream begins with its live file.
     fn begin(&mut self, kills: u64) -> anyhow::Result<()> {
         self.allow(self.lines / (kills + 1));
-        until("both streams begin to arrive", STANDSTILL, || {
-            let arrive = self.archived("decky")? > 0 && self.archived("app")? > 0;
+        until("all streams begin to arrive", STANDSTILL, || {
+            let arrive = STREAMS.iter().all(|stream| self.archived(stream) > 0);
             Ok(arrive.then_some(()))
         })
     }
@@ -289,51 +219,72 @@ impl Swarm {
         for scribe in &self.scribes {
             scribe.allow(lines / self.scribes.len() as u64);
         }
+        let records = lines / LINES_PER_RECORD / CLIENTS as u64;
+        for client in &self.clients {
+            client.allow(u32::try_from(records).unwrap_or(u32::MAX / 2));
+        }
     }
 
     /// Waits until everything that was written has arrived everywhere, or nothing moves any more.
     fn settle(&mut self) -> anyhow::Result<()> {
-        let mut seen = Vec::new();
+        let mut seen = None;
         let mut moved = Instant::now();
         while moved.elapsed() < STANDSTILL {
             for program in self.programs() {
                 program.check_alive()?;
                 program.measure();
             }
-            let now = self.sizes()?;
-            if now != seen {
-                seen = now;
+            let now = self.sizes();
+            if seen != Some(now) {
+                seen = Some(now);
                 moved = Instant::now();
-            } else if self.arrived(&seen)? {
+            } else if self.arrived(&now)? {
                 return Ok(());
             }
             std::thread::park_timeout(Duration::from_millis(200));
         }
         say(&format!(
-            "nothing has moved for {} s: {}",
+            "nothing has moved for {} s: {:?}",
             STANDSTILL.as_secs(),
-            self.standing()
+            self.sizes()
         ));
         Ok(())
     }
 
-    /// Octets of the worker's `.log`, its archive, the program's log, its archive, and the merged `.log`.
-    fn sizes(&self) -> anyhow::Result<Vec<u64>> {
-        Ok(vec![
-            self.logs.decky.total(),
-            self.archived("decky")?,
-            self.logs.app.total(),
-            self.archived("app")?,
-            self.logs.merged_log.total(),
-            self.scribes.iter().map(Scribe::written).sum(),
-        ])
+    /// How far everything is.
+    fn sizes(&self) -> Sizes {
+        let of = |stream: &str, source: &Rotator| (source.total(), self.archived(stream));
+        let [decky, audit, app] = STREAMS;
+        Sizes {
+            streams: [
+                of(decky, &self.logs.decky),
+                of(audit, &self.logs.audit),
+                of(app, &self.logs.app),
+            ],
+            merged: self.logs.merged_log.total(),
+            lines: self.scribes.iter().map(Scribe::written).sum(),
+            records: self.clients.iter().map(|c| u64::from(c.written())).sum(),
+        }
     }
 
-    fn arrived(&self, sizes: &[u64]) -> anyhow::Result<bool> {
-        let written = self.scribes.iter().all(Scribe::idle);
-        let carried =
-            sizes[0] == sizes[1] && sizes[2] == sizes[3] && sizes[4] == sizes[0] + sizes[2];
-        if !(written && carried) {
+    fn arrived(&self, sizes: &Sizes) -> anyhow::Result<bool> {
+        let written =
+            self.scribes.iter().all(Scribe::idle) && self.clients.iter().all(Client::idle);
+        let sources: u64 = sizes.streams.iter().map(|(source, _)| source).sum();
+        let carried = sizes
+            .streams
+            .iter()
+            .all(|(source, archived)| source == archived);
+        if !(written && carried && sizes.merged == sources) {
+            return Ok(false);
+        }
+        // All of now's connections were made to the proxy of now.
+        let current: u64 = self.clients.iter().map(|c| u64::from(c.current())).sum();
+        if !self
+            .audit_proxy
+            .status()
+            .is_ok_and(|status| status["records"] == current)
+        {
             return Ok(false);
         }
         let Ok(status) = self.collector.status() else {
@@ -358,26 +309,32 @@ impl Swarm {
     }
 
     /// Octets of a stream in the archive.
-    fn archived(&self, stream: &str) -> anyhow::Result<u64> {
-        let dir = self.data.join("archive").join(WORKER).join(stream);
-        Ok(archived::segments_below(&dir)
-            .iter()
-            .map(|path| fs::metadata(path).map_or(0, |m| m.len()))
-            .sum())
+    fn archived(&self, stream: &str) -> u64 {
+        archived::size(&self.data, WORKER, stream)
     }
 
-    fn programs(&mut self) -> [&mut Program; 3] {
-        [&mut self.collector, &mut self.forwarder, &mut self.listener]
+    fn programs(&mut self) -> [&mut Program; 4] {
+        let (collector, audit) = (&mut self.collector, &mut self.audit_proxy);
+        [collector, audit, &mut self.forwarder, &mut self.listener]
+    }
+
+    fn all(&self) -> [&Program; 4] {
+        let (collector, audit) = (&self.collector, &self.audit_proxy);
+        [collector, audit, &self.forwarder, &self.listener]
     }
 
     fn kills(&self) -> u64 {
-        self.collector.kills + self.forwarder.kills + self.listener.kills
+        self.all().iter().map(|program| program.kills).sum()
     }
 
     fn row(&self, begun: Instant) -> String {
-        let written: u64 = self.scribes.iter().map(Scribe::written).sum();
+        let Sizes {
+            lines: written,
+            records,
+            ..
+        } = self.sizes();
         format!(
-            "{:>5} s  {} kills  {written} lines  {}",
+            "{:>5} s  {} kills  {written} lines  {records} records  {}",
             begun.elapsed().as_secs(),
             self.kills(),
             self.memory()
@@ -386,16 +343,7 @@ impl Swarm {
 
     fn memory(&self) -> String {
         let one = |program: &Program| format!("{} {} KiB", program.name, program.peak_kib);
-        let all = [&self.collector, &self.forwarder, &self.listener].map(one);
-        format!("peak resident: {}", all.join(", "))
-    }
-
-    fn standing(&self) -> String {
-        let sizes = self.sizes().unwrap_or_default();
-        format!(
-            ".log {} archived {}, app {} archived {}, merged {}, lines {}",
-            sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], sizes[5]
-        )
+        format!("peak resident: {}", self.all().map(one).join(", "))
     }
 
     fn say_last_words(&mut self) {
@@ -407,19 +355,4 @@ impl Swarm {
             ));
         }
     }
-}
-
-/// CA, master and one worker.
-fn enrol(programs: &Programs, data: &Path, identity: &Path) -> anyhow::Result<()> {
-    let data = data.to_str().context("path is not UTF-8")?;
-    let identity = identity.to_str().context("path is not UTF-8")?;
-    programs.run(
-        "logferry-listener",
-        &["init", "--data", data, "--san", "127.0.0.1"],
-    )?;
-    programs.run(
-        "logferry-listener",
-        &["enroll", WORKER, "--data", data, "--out", identity],
-    )?;
-    Ok(())
 }

@@ -1,57 +1,16 @@
 //! What goes wrong, one thing after the other.
 
-use std::fmt;
 use std::time::{Duration, Instant};
 
 use rand::RngExt as _;
 
-use super::rotator::Rotator;
-use super::{Disk, Logs, Program, Swarm, WINDOW};
+use super::{Disk, Logs, Program, STREAMS, Swarm, WINDOW};
 use crate::wait::until;
 
 /// How long something that was killed may take to show that it was at work before.
 const PROGRESS: Duration = Duration::from_secs(4);
 /// How long it may take to answer, or to end because it can't.
 const START: Duration = Duration::from_secs(60);
-
-/// How often what happened.
-#[derive(Debug, Default)]
-pub(super) struct Tally {
-    /// Kills of a program that had done something since its start.
-    working: u64,
-    cuts: u64,
-    held: u64,
-    stale: u64,
-    half_open: u64,
-    pauses: u64,
-    renames: u64,
-    truncates: u64,
-    compressions: u64,
-    full: u64,
-    /// Programs that ended by themselves while their disk was full.
-    pub(super) ended: u64,
-}
-
-impl fmt::Display for Tally {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} kills at work, {} cuts, {} delays, {} stale connections, {} half open, {} pauses, {} renames, \
-             {} copytruncates, {} compressed, {} full disks, {} ended by themselves",
-            self.working,
-            self.cuts,
-            self.held,
-            self.stale,
-            self.half_open,
-            self.pauses,
-            self.renames,
-            self.truncates,
-            self.compressions,
-            self.full,
-            self.ended
-        )
-    }
-}
 
 /// What can go wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -80,11 +39,17 @@ pub enum Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Who {
     Collector,
+    AuditProxy,
     Forwarder,
     Listener,
 }
 
-const ALL: [Who; 3] = [Who::Collector, Who::Forwarder, Who::Listener];
+const ALL: [Who; 4] = [
+    Who::Collector,
+    Who::AuditProxy,
+    Who::Forwarder,
+    Who::Listener,
+];
 
 impl Swarm {
     /// One fault, and its end.
@@ -123,11 +88,11 @@ impl Swarm {
     fn kill_some(&mut self, most: u64) -> anyhow::Result<()> {
         let mut whom = ALL.to_vec();
         let count = match self.random.random_range(0..20) {
-            0 => 3,
+            0 => ALL.len(),
             1..4 => 2,
             _ => 1,
         };
-        while whom.len() > count.min(usize::try_from(most).unwrap_or(3)) {
+        while whom.len() > count.min(usize::try_from(most).unwrap_or(ALL.len())) {
             whom.remove(self.random.random_range(0..whom.len()));
         }
         if self.random.random_ratio(4, 5) && self.works(whom[0])? {
@@ -171,7 +136,10 @@ impl Swarm {
     fn done(&self, who: Who) -> anyhow::Result<u64> {
         match who {
             Who::Collector => Ok(self.logs.decky.total()),
-            Who::Forwarder | Who::Listener => Ok(self.archived("decky")? + self.archived("app")?),
+            Who::AuditProxy => Ok(self.logs.audit.total()),
+            Who::Forwarder | Who::Listener => {
+                Ok(STREAMS.iter().map(|stream| self.archived(stream)).sum())
+            }
         }
     }
 
@@ -267,6 +235,10 @@ impl Swarm {
             self.logs.decky.rename()?;
             self.logs.json.rename()?;
             if self.random.random_bool(0.5) {
+                self.logs.audit.rename()?;
+                self.logs.audit_json.rename()?;
+            }
+            if self.random.random_bool(0.5) {
                 // Between lines: of one that is torn by a rotation the merged output makes two.
                 let _writing = self.own.hold();
                 self.logs.app.rename()?;
@@ -280,17 +252,31 @@ impl Swarm {
     /// still: paused, or dead.
     fn truncate(&mut self) -> anyhow::Result<()> {
         let dead = self.random.random_bool(0.5);
-        if dead {
-            self.collector.kill()?;
-        } else {
-            self.collector.pause()?;
-        }
-        self.logs.decky.copy_and_truncate()?;
-        self.logs.json.copy_and_truncate()?;
-        if dead {
-            self.collector.start()?;
-        } else {
-            self.collector.resume()?;
+        let Logs {
+            decky,
+            json,
+            audit,
+            audit_json,
+            ..
+        } = &mut self.logs;
+        let logs = [
+            (&mut self.collector, [decky, json]),
+            (&mut self.audit_proxy, [audit, audit_json]),
+        ];
+        for (writer, files) in logs {
+            if dead {
+                writer.kill()?;
+            } else {
+                writer.pause()?;
+            }
+            for file in files {
+                file.copy_and_truncate()?;
+            }
+            if dead {
+                writer.start()?;
+            } else {
+                writer.resume()?;
+            }
         }
         if self.random.random_bool(0.5) {
             let _writing = self.own.hold();
@@ -302,21 +288,27 @@ impl Swarm {
 
     /// Compresses and removes rotated files.
     fn tidy(&mut self) -> anyhow::Result<()> {
-        if self.collector.runs() && self.random.random_bool(0.5) {
+        if self.collector.runs() && self.audit_proxy.runs() && self.random.random_bool(0.5) {
             self.logs.decky.compress(&self.collector.open_files())?;
+            self.logs.audit.compress(&self.audit_proxy.open_files())?;
             self.logs.app.compress(&[])?;
             self.tally.compressions += 1;
         }
         let slack = |archived: u64| archived.saturating_sub(WINDOW);
-        let (decky, app) = (slack(self.archived("decky")?), slack(self.archived("app")?));
+        let delivered = STREAMS.map(|stream| slack(self.archived(stream)));
         let Logs {
-            decky: decky_log,
-            app: app_log,
+            decky,
             json,
+            audit,
+            audit_json,
+            app,
             ..
         } = &mut self.logs;
-        for (log, delivered) in [(decky_log, decky), (app_log, app), (json, 0)] {
-            Rotator::prune(log, delivered)?;
+        for (log, delivered) in [decky, audit, app].into_iter().zip(delivered) {
+            log.prune(delivered)?;
+        }
+        for log in [json, audit_json] {
+            log.prune(0)?;
         }
         Ok(())
     }
@@ -331,7 +323,17 @@ impl Swarm {
         if !self.disk(who).can_fill() {
             return Ok(());
         }
-        let young = self.program(who).status().is_err();
+        // The audit proxy writes to the collector's disk.
+        let others: &[Who] = match who {
+            Who::Collector => &[Who::AuditProxy],
+            _ => &[],
+        };
+        let mut young = Vec::new();
+        for &who in [who].iter().chain(others) {
+            if self.program(who).status().is_err() {
+                young.push(who);
+            }
+        }
         self.disk(who).fill()?;
         self.tally.full += 1;
         self.nap(1_500);
@@ -344,8 +346,11 @@ impl Swarm {
             self.nap(1_000);
         }
         self.disk(who).drain()?;
+        if killed && !young.contains(&who) {
+            young.push(who);
+        }
         // One that could not start is started again by its unit; one that was at work must have waited.
-        if killed || young {
+        for who in young {
             let program = self.program(who);
             let started =
                 || Ok((program.check_alive().is_err() || program.status().is_ok()).then_some(()));
@@ -369,6 +374,7 @@ impl Swarm {
     fn program(&mut self, who: Who) -> &mut Program {
         match who {
             Who::Collector => &mut self.collector,
+            Who::AuditProxy => &mut self.audit_proxy,
             Who::Forwarder => &mut self.forwarder,
             Who::Listener => &mut self.listener,
         }

@@ -16,27 +16,27 @@ const LOOK_AHEAD: u64 = 64;
 
 /// What was found wrong.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(super) struct Verdict {
+pub(crate) struct Verdict {
     /// Lines that are not there.
-    pub(super) lost: u64,
+    pub(crate) lost: u64,
     /// Lines that are there again.
-    pub(super) repeated: u64,
+    pub(crate) repeated: u64,
     /// Lines that are there, but not in their place.
-    pub(super) reordered: u64,
+    pub(crate) reordered: u64,
     /// Lines, records and octets that nobody wrote.
-    pub(super) foreign: u64,
+    pub(crate) foreign: u64,
     /// The first of them in words.
-    pub(super) problems: Vec<String>,
+    pub(crate) problems: Vec<String>,
 }
 
 impl Verdict {
     /// Nothing is wrong.
-    pub(super) fn is_clean(&self) -> bool {
+    pub(crate) fn is_clean(&self) -> bool {
         self.lost + self.repeated + self.reordered + self.foreign == 0
     }
 
     /// Notes a problem.
-    pub(super) fn problem(&mut self, what: String) {
+    pub(crate) fn problem(&mut self, what: String) {
         if self.problems.len() < PROBLEMS_KEPT {
             self.problems.push(what);
         }
@@ -44,7 +44,7 @@ impl Verdict {
 
     /// Takes over what another comparison found: the worst of them counts, since a line that is lost at one place is
     /// lost at all that follow.
-    pub(super) fn take(&mut self, other: Verdict) {
+    pub(crate) fn take(&mut self, other: Verdict) {
         self.lost = self.lost.max(other.lost);
         self.repeated = self.repeated.max(other.repeated);
         self.reordered = self.reordered.max(other.reordered);
@@ -233,7 +233,7 @@ impl<'a> Comparison<'a> {
 }
 
 /// Calls `each` with every line of a reader, without its LF.
-pub(super) fn lines(
+pub(crate) fn lines(
     reader: impl Read,
     mut each: impl FnMut(&[u8]) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
@@ -249,15 +249,15 @@ pub(super) fn lines(
 
 /// Where the master says that a record's line stands.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Provenance {
+pub(crate) struct Provenance {
     /// The stream and its epoch.
-    pub(super) epoch: (String, String),
+    pub(crate) epoch: (String, String),
     /// Where in the epoch.
-    pub(super) offset: u64,
+    pub(crate) offset: u64,
 }
 
 /// The raw line of a record, and where it stands on the master.
-pub(super) fn record(text: &[u8]) -> anyhow::Result<(Vec<u8>, Option<Provenance>)> {
+pub(crate) fn record(text: &[u8]) -> anyhow::Result<(Vec<u8>, Option<Provenance>)> {
     let record: Value = serde_json::from_slice(text).with_context(|| show(text))?;
     let word = |key: &str| record[key].as_str().map(str::to_owned);
     let raw = word("raw_line").context("a record without raw_line")?;
@@ -267,7 +267,8 @@ pub(super) fn record(text: &[u8]) -> anyhow::Result<(Vec<u8>, Option<Provenance>
     Ok((raw.into_bytes(), place))
 }
 
-fn show(line: &[u8]) -> String {
+/// The beginning of a line, for people.
+pub(crate) fn show(line: &[u8]) -> String {
     String::from_utf8_lossy(&line[..line.len().min(120)]).into_owned()
 }
 

@@ -8,6 +8,7 @@ use super::judge::{self, Comparison, Of, Provenance, Verdict};
 use super::voice::Voice;
 use super::{Swarm, WORKER};
 use crate::archived::{self, Run};
+use crate::audit::{self, hearing::Hearing};
 use crate::demo::say;
 
 /// What came out.
@@ -53,10 +54,11 @@ impl Swarm {
             verdict.problem(format!("{error:#}"));
             0
         });
-        for program in [&mut self.collector, &mut self.forwarder, &mut self.listener] {
+        for program in self.programs() {
             program.stop()?;
         }
         say(&self.memory());
+        let records = self.judge_records(&mut verdict)?;
 
         let said = |container: Option<bool>| -> Vec<(Voice, u64)> {
             let chosen = self
@@ -72,12 +74,9 @@ impl Swarm {
             &containers,
             self.logs.decky.reader()?,
         )?);
-        verdict.take(compare_records(
-            ".json",
-            &containers,
-            self.logs.json.reader()?,
-            &mut |_| true,
-        )?);
+        let json = self.logs.json.reader()?;
+        let (records_of_json, _) = compare_records(".json", &containers, json, &mut |_| true)?;
+        verdict.take(records_of_json);
         verdict.take(compare(
             "app.log",
             Of::Lines,
@@ -86,6 +85,7 @@ impl Swarm {
         )?);
         for (stream, source, voices) in [
             ("decky", &self.logs.decky, &containers),
+            ("audit", &self.logs.audit, &Vec::new()),
             ("app", &self.logs.app, &program),
         ] {
             let runs = archived::runs(&self.data, WORKER, stream)?;
@@ -95,32 +95,13 @@ impl Swarm {
                 verdict.problem(format!(
                     "the archive of {stream} differs from its source at octet {at}"
                 ));
-                verdict.take(compare(
-                    &format!("archive of {stream}"),
-                    Of::Lines,
-                    voices,
-                    archive()?,
-                )?);
+                if !voices.is_empty() {
+                    let name = format!("archive of {stream}");
+                    verdict.take(compare(&name, Of::Lines, voices, archive()?)?);
+                }
             }
         }
-        verdict.take(compare(
-            "merged .log",
-            Of::Lines,
-            &all,
-            self.logs.merged_log.reader()?,
-        )?);
-        let mut last = std::collections::HashMap::new();
-        let mut ascends = |place: Provenance| {
-            let before = last.insert(place.epoch, place.offset);
-            before.is_none_or(|before| before < place.offset)
-        };
-        let records = self.logs.merged_json.reader()?;
-        verdict.take(compare_records(
-            "merged .json",
-            &all,
-            records,
-            &mut ascends,
-        )?);
+        self.judge_merged(&mut verdict, &all, records)?;
         self.verify(&mut verdict)?;
         for what in &verdict.problems {
             say(what);
@@ -136,6 +117,59 @@ impl Swarm {
             gaps,
             kills,
         })
+    }
+
+    /// Audit records: each once and in order, and those that are missing are told. Gives how many there are.
+    fn judge_records(&mut self, verdict: &mut Verdict) -> anyhow::Result<u64> {
+        let written: u64 = self.clients.iter().map(|c| u64::from(c.written())).sum();
+        let sent = audit::finish(&mut self.clients)?;
+        let gaps = audit::gaps(&self.audit_proxy)?;
+        let sessions = self.clients.iter().map(|client| client.session.clone());
+        let mut hearing = Hearing::new(sessions);
+        hearing.files(self.logs.audit.reader()?, self.logs.audit_json.reader()?)?;
+        let stand = hearing.matched;
+        let (found, losses) = hearing.finish(&sent, &gaps);
+        verdict.take(found);
+        let missing: u64 = losses.iter().map(|loss| u64::from(loss.records)).sum();
+        say(&format!(
+            "audit.log: {stand} of {written} records right, {missing} lost in kills of the proxy and told"
+        ));
+        Ok(stand)
+    }
+
+    /// The merged outputs: every line and record, and so many audit records among them, whose own order the archive
+    /// shows.
+    fn judge_merged(
+        &self,
+        verdict: &mut Verdict,
+        all: &[(Voice, u64)],
+        records: u64,
+    ) -> anyhow::Result<()> {
+        let mut check = |name: &str, found: u64| {
+            if found != records {
+                verdict.foreign += 1;
+                verdict.problem(format!("{name} has {found} of {records} audit records"));
+            }
+        };
+        let mut found = 0;
+        let log = self.logs.merged_log.reader()?;
+        let mut not_audit = |line: &[u8]| {
+            found += u64::from(is_audit(line));
+            !is_audit(line)
+        };
+        let lines = compare_some("merged .log", Of::Lines, all, log, &mut not_audit)?;
+        check("merged .log", found);
+        let mut last = std::collections::HashMap::new();
+        let mut ascends = |place: Provenance| {
+            let before = last.insert(place.epoch, place.offset);
+            before.is_none_or(|before| before < place.offset)
+        };
+        let json = self.logs.merged_json.reader()?;
+        let (objects, found) = compare_records("merged .json", all, json, &mut ascends)?;
+        check("merged .json", found);
+        verdict.take(lines);
+        verdict.take(objects);
+        Ok(())
     }
 
     /// What was read of each container is what was written plus what was dropped; what each stream has is acknowledged.
@@ -186,9 +220,22 @@ fn compare(
     voices: &[(Voice, u64)],
     reader: impl Read,
 ) -> anyhow::Result<Verdict> {
+    compare_some(name, of, voices, reader, &mut |_| true)
+}
+
+/// Lines that `choose` agrees to.
+fn compare_some(
+    name: &str,
+    of: Of,
+    voices: &[(Voice, u64)],
+    reader: impl Read,
+    choose: &mut dyn FnMut(&[u8]) -> bool,
+) -> anyhow::Result<Verdict> {
     let mut comparison = Comparison::new(name, of, voices);
     judge::lines(reader, |line| {
-        comparison.line(line);
+        if choose(line) {
+            comparison.line(line);
+        }
         Ok(())
     })
     .with_context(|| name.to_owned())?;
@@ -196,19 +243,29 @@ fn compare(
     Ok(comparison.finish())
 }
 
-/// Records, each once and in order; those with a place, at places that `in_place` agrees to.
+/// Whether a line is the audit proxy's.
+fn is_audit(line: &[u8]) -> bool {
+    memchr::memmem::find(line, b" boundary - boundary_request [boundary@32473 ").is_some()
+}
+
+/// Records, each once and in order; those with a place, at places that `in_place` agrees to. Audit records are counted
+/// only.
 fn compare_records(
     name: &str,
     voices: &[(Voice, u64)],
     reader: impl Read,
     in_place: &mut dyn FnMut(Provenance) -> bool,
-) -> anyhow::Result<Verdict> {
+) -> anyhow::Result<(Verdict, u64)> {
     let mut comparison = Comparison::new(name, Of::Records, voices);
-    let mut misplaced = 0;
+    let (mut misplaced, mut of_audit) = (0, 0);
     judge::lines(reader, |text| {
         let (raw, place) = judge::record(text)?;
         misplaced += u64::from(place.is_some_and(|place| !in_place(place)));
-        comparison.line(&raw);
+        if is_audit(&raw) {
+            of_audit += 1;
+        } else {
+            comparison.line(&raw);
+        }
         Ok(())
     })
     .with_context(|| name.to_owned())?;
@@ -220,7 +277,7 @@ fn compare_records(
             "{name}: {misplaced} records whose place is not behind the one before"
         ));
     }
-    Ok(verdict)
+    Ok((verdict, of_audit))
 }
 
 /// The octets of all runs, one after the other.

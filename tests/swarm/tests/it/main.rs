@@ -5,6 +5,7 @@
 )]
 
 mod acknowledged;
+mod audit;
 mod bad_input;
 mod books;
 mod bursts;

@@ -1,4 +1,4 @@
-//! The three programs with their configurations: started, killed, paused, and their memory watched.
+//! Programs with their configurations: started, killed, paused, and their memory watched.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,23 +17,23 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One program of the swarm.
 #[derive(Debug)]
-pub(super) struct Program {
+pub(crate) struct Program {
     /// `collector`, `forwarder` or `listener`.
-    pub(super) name: &'static str,
+    pub(crate) name: &'static str,
     programs: Programs,
     config: PathBuf,
     messages: PathBuf,
     child: Option<Child>,
     paused: bool,
     /// The most memory that any of its processes has had resident, in KiB.
-    pub(super) peak_kib: u64,
+    pub(crate) peak_kib: u64,
     /// How often it was killed.
-    pub(super) kills: u64,
+    pub(crate) kills: u64,
 }
 
 impl Program {
     /// Writes its configuration below `dir`.
-    pub(super) fn new(
+    pub(crate) fn new(
         programs: &Programs,
         name: &'static str,
         dir: &Path,
@@ -58,7 +58,7 @@ impl Program {
     }
 
     /// Starts it, without waiting for anything.
-    pub(super) fn start(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn start(&mut self) -> anyhow::Result<()> {
         if self.child.is_none() {
             let config = self.config.to_str().context("path is not UTF-8")?;
             let args = ["run", "--config", config];
@@ -69,7 +69,7 @@ impl Program {
     }
 
     /// Fails if it has ended by itself.
-    pub(super) fn check_alive(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn check_alive(&mut self) -> anyhow::Result<()> {
         match &mut self.child {
             Some(child) => child.check_alive(),
             None => Ok(()),
@@ -77,7 +77,7 @@ impl Program {
     }
 
     /// kill -9.
-    pub(super) fn kill(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn kill(&mut self) -> anyhow::Result<()> {
         self.check_alive()?;
         self.measure();
         if let Some(child) = self.child.take() {
@@ -89,7 +89,7 @@ impl Program {
     }
 
     /// SIGSTOP, and waits until it stands still.
-    pub(super) fn pause(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn pause(&mut self) -> anyhow::Result<()> {
         if let Some(child) = &self.child {
             child.signal(Signal::STOP)?;
             let stat = format!("/proc/{}/stat", child.pid());
@@ -104,7 +104,7 @@ impl Program {
     }
 
     /// SIGCONT.
-    pub(super) fn resume(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn resume(&mut self) -> anyhow::Result<()> {
         if let Some(child) = self.child.as_ref().filter(|_| self.paused) {
             child.signal(Signal::CONT)?;
         }
@@ -113,7 +113,7 @@ impl Program {
     }
 
     /// SIGTERM, and waits for the end.
-    pub(super) fn stop(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn stop(&mut self) -> anyhow::Result<()> {
         self.measure();
         if let Some(child) = self.child.take() {
             let status = child.stop(PATIENCE)?;
@@ -123,42 +123,42 @@ impl Program {
     }
 
     /// Whether a process of it runs.
-    pub(super) fn runs(&self) -> bool {
+    pub(crate) fn runs(&self) -> bool {
         self.child.is_some()
     }
 
     /// What it answers to `status`.
-    pub(super) fn status(&self) -> anyhow::Result<Value> {
+    pub(crate) fn status(&self) -> anyhow::Result<Value> {
         let text = self.command(&["status", "--json"])?;
         Ok(serde_json::from_str(&text)?)
     }
 
     /// Runs a command of it with its configuration.
-    pub(super) fn command(&self, args: &[&str]) -> anyhow::Result<String> {
+    pub(crate) fn command(&self, args: &[&str]) -> anyhow::Result<String> {
         let config = self.config.to_str().context("path is not UTF-8")?;
         let args: Vec<&str> = args.iter().copied().chain(["--config", config]).collect();
         self.programs.run(&self.program(), &args)
     }
 
     /// Starts it again after it has ended by itself.
-    pub(super) fn restart(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn restart(&mut self) -> anyhow::Result<()> {
         self.child = None;
         self.start()
     }
 
     /// Runs a command of it that takes no configuration.
-    pub(super) fn bare(&self, args: &[&str]) -> anyhow::Result<String> {
+    pub(crate) fn bare(&self, args: &[&str]) -> anyhow::Result<String> {
         self.programs.run(&self.program(), args)
     }
 
     /// Notes how much memory it has.
-    pub(super) fn measure(&mut self) {
+    pub(crate) fn measure(&mut self) {
         let peak = self.child.as_ref().and_then(Child::memory_kib);
         self.peak_kib = self.peak_kib.max(peak.map_or(0, |(_, peak)| peak));
     }
 
     /// Files that it has open for writing or reading, by device and inode.
-    pub(super) fn open_files(&self) -> Vec<(u64, u64)> {
+    pub(crate) fn open_files(&self) -> Vec<(u64, u64)> {
         use std::os::unix::fs::MetadataExt as _;
         let Some(child) = &self.child else {
             return Vec::new();
@@ -173,10 +173,30 @@ impl Program {
     }
 
     /// The last lines of what it has printed.
-    pub(super) fn last_words(&self) -> String {
+    pub(crate) fn last_words(&self) -> String {
         let bytes = fs::read(&self.messages).unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes);
         let lines: Vec<&str> = text.lines().rev().take(5).collect();
         lines.into_iter().rev().collect::<Vec<_>>().join("\n")
     }
+}
+
+/// CA, master and one worker.
+pub(crate) fn enrol(
+    programs: &Programs,
+    data: &Path,
+    identity: &Path,
+    worker: &str,
+) -> anyhow::Result<()> {
+    let data = data.to_str().context("path is not UTF-8")?;
+    let identity = identity.to_str().context("path is not UTF-8")?;
+    programs.run(
+        "logferry-listener",
+        &["init", "--data", data, "--san", "127.0.0.1"],
+    )?;
+    programs.run(
+        "logferry-listener",
+        &["enroll", worker, "--data", data, "--out", identity],
+    )?;
+    Ok(())
 }

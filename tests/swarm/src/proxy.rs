@@ -16,7 +16,7 @@ const KEPT: usize = 64;
 
 /// The network.
 #[derive(Debug)]
-pub(super) struct Proxy {
+pub struct Proxy {
     addr: SocketAddr,
     target: Arc<Mutex<Option<SocketAddr>>>,
     wires: Arc<Mutex<Vec<Arc<Wire>>>>,
@@ -37,7 +37,7 @@ struct Wire {
 
 impl Proxy {
     /// Listens on a port of its own.
-    pub(super) fn start() -> anyhow::Result<Proxy> {
+    pub fn start() -> anyhow::Result<Proxy> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).context("bind the proxy")?;
         let proxy = Proxy {
             addr: listener.local_addr()?,
@@ -73,25 +73,25 @@ impl Proxy {
     }
 
     /// Where forwarders connect.
-    pub(super) fn addr(&self) -> String {
+    pub fn addr(&self) -> String {
         self.addr.to_string()
     }
 
     /// Where connections lead.
-    pub(super) fn lead_to(&self, target: &str) -> anyhow::Result<()> {
+    pub fn lead_to(&self, target: &str) -> anyhow::Result<()> {
         *lock(&self.target) = Some(target.parse().context("the listener's address")?);
         Ok(())
     }
 
     /// Cuts every connection after so many more octets.
-    pub(super) fn cut_after(&self, octets: u32) {
+    pub fn cut_after(&self, octets: u32) {
         for wire in lock(&self.wires).iter() {
             wire.cut_after.store(i64::from(octets), Ordering::SeqCst);
         }
     }
 
     /// Holds back all that the connections of now carry, and tells neither end.
-    pub(super) fn hold(&self) -> Held {
+    pub fn hold(&self) -> Held {
         let wires: Vec<Arc<Wire>> = lock(&self.wires).clone();
         for wire in &wires {
             wire.held.store(true, Ordering::SeqCst);
@@ -100,34 +100,34 @@ impl Proxy {
     }
 
     /// How many connections were made.
-    pub(super) fn made(&self) -> u64 {
+    pub fn made(&self) -> u64 {
         self.made.load(Ordering::Relaxed)
     }
 }
 
 /// Connections that are held back.
 #[derive(Debug)]
-pub(super) struct Held {
+pub struct Held {
     wires: Vec<Arc<Wire>>,
 }
 
 impl Held {
     /// Lets them go on, with what waited.
-    pub(super) fn release(self) {
+    pub fn release(self) {
         for wire in &self.wires {
             wire.held.store(false, Ordering::SeqCst);
         }
     }
 
     /// Ends them at the forwarder's side only: for the listener they stay as they are, for as long as it lives.
-    pub(super) fn leave_half_open(self) {
+    pub fn leave_half_open(self) {
         for wire in &self.wires {
             let _ = wire.near.shutdown(Shutdown::Both);
         }
     }
 
     /// Ends them at the listener's side only: the forwarder has to find out by itself.
-    pub(super) fn leave_deaf(self) {
+    pub fn leave_deaf(self) {
         for wire in &self.wires {
             let _ = wire.far.shutdown(Shutdown::Both);
         }

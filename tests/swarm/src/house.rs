@@ -27,6 +27,8 @@ pub(crate) struct Program {
     paused: bool,
     /// The most memory that any of its processes has had resident, in KiB.
     pub(crate) peak_kib: u64,
+    /// What it had resident whenever it was looked at, in KiB, and the most of each life that ended with a kill.
+    resident_kib: Vec<u64>,
     /// How often it was killed.
     pub(crate) kills: u64,
 }
@@ -49,6 +51,7 @@ impl Program {
             child: None,
             paused: false,
             peak_kib: 0,
+            resident_kib: Vec::new(),
             kills: 0,
         })
     }
@@ -80,6 +83,8 @@ impl Program {
     pub(crate) fn kill(&mut self) -> anyhow::Result<()> {
         self.check_alive()?;
         self.measure();
+        let of_life = self.child.as_ref().and_then(Child::memory_kib);
+        self.resident_kib.extend(of_life.map(|(_, peak)| peak));
         if let Some(child) = self.child.take() {
             child.kill()?;
             self.kills += 1;
@@ -153,8 +158,21 @@ impl Program {
 
     /// Notes how much memory it has.
     pub(crate) fn measure(&mut self) {
-        let peak = self.child.as_ref().and_then(Child::memory_kib);
-        self.peak_kib = self.peak_kib.max(peak.map_or(0, |(_, peak)| peak));
+        if let Some((now, peak)) = self.child.as_ref().and_then(Child::memory_kib) {
+            self.peak_kib = self.peak_kib.max(peak);
+            self.resident_kib.push(now);
+        }
+    }
+
+    /// The most memory that it had resident in the first and in the last quarter of all looks, in KiB.
+    pub(crate) fn quarters(&self) -> (u64, u64) {
+        let looks = &self.resident_kib;
+        let most = |looks: &[u64]| looks.iter().copied().max().unwrap_or(0);
+        let quarter = looks.len() / 4;
+        (
+            most(&looks[..quarter]),
+            most(&looks[looks.len() - quarter..]),
+        )
     }
 
     /// Files that it has open for writing or reading, by device and inode.

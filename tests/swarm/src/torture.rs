@@ -193,6 +193,7 @@ impl Swarm {
         }
         self.settle()?;
         say(&self.row(begun));
+        say(&self.growth());
         say(&format!("faults: {}", self.tally));
         Ok(())
     }
@@ -344,6 +345,16 @@ impl Swarm {
     fn memory(&self) -> String {
         let one = |program: &Program| format!("{} {} KiB", program.name, program.peak_kib);
         format!("peak resident: {}", self.all().map(one).join(", "))
+    }
+
+    /// Whether memory grows with a run: the most that each program had in its first and in its last quarter.
+    fn growth(&self) -> String {
+        let one = |program: &Program| {
+            let (first, last) = program.quarters();
+            format!("{} {first} -> {last} KiB", program.name)
+        };
+        let all = self.all().map(one).join(", ");
+        format!("resident at most, first -> last quarter of the run: {all}")
     }
 
     fn say_last_words(&mut self) {

@@ -56,6 +56,7 @@ impl Swarm {
     pub(super) fn step(&mut self, kills: u64) -> anyhow::Result<()> {
         for program in self.programs() {
             program.check_alive()?;
+            program.measure();
         }
         let kind = match self.random.random_range(0..100) {
             0..64 => Kind::Kill,

@@ -17,6 +17,7 @@ pub struct Master {
     programs: Programs,
     addr: Option<String>,
     trust: &'static str,
+    more: String,
     child: Option<Child>,
 }
 
@@ -56,6 +57,7 @@ impl Master {
             programs: programs.clone(),
             addr: None,
             trust,
+            more: String::new(),
             child: None,
         })
     }
@@ -136,6 +138,21 @@ impl Master {
         Ok(())
     }
 
+    /// More lines for the head of the configuration, from the next start on.
+    pub fn configure(&mut self, more: &str) {
+        more.clone_into(&mut self.more);
+    }
+
+    /// The archive's id, as `siblings` of other masters name it; the listener must run.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn archive_id(&self) -> anyhow::Result<String> {
+        let status = self.status()?;
+        let id = status["archive"].as_str();
+        Ok(id.context("a status without archive")?.to_owned())
+    }
+
     /// Starts the listener and waits until it serves: the first time on a free port, later on the same.
     ///
     /// # Errors
@@ -147,9 +164,10 @@ impl Master {
             .unwrap_or_else(|| "127.0.0.1:0".to_owned());
         let config = self.config();
         let text = format!(
-            "listen = \"{listen}\"\ndata = \"{}\"\ntrust = \"{}\"\n[merged]\nlog = \"{}\"\njson = \"{}\"\n",
+            "listen = \"{listen}\"\ndata = \"{}\"\ntrust = \"{}\"\n{}\n[merged]\nlog = \"{}\"\njson = \"{}\"\n",
             self.data().display(),
             self.trust,
+            self.more,
             self.merged_log().display(),
             self.merged_json().display()
         );

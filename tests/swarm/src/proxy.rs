@@ -37,6 +37,9 @@ struct Wire {
 
 impl Proxy {
     /// Listens on a port of its own.
+    ///
+    /// # Errors
+    /// There is no port.
     pub fn start() -> anyhow::Result<Proxy> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).context("bind the proxy")?;
         let proxy = Proxy {
@@ -78,9 +81,20 @@ impl Proxy {
     }
 
     /// Where connections lead.
+    ///
+    /// # Errors
+    /// `target` is no address.
     pub fn lead_to(&self, target: &str) -> anyhow::Result<()> {
         *lock(&self.target) = Some(target.parse().context("the listener's address")?);
         Ok(())
+    }
+
+    /// Leads nowhere from now on: every connection is cut at once, and new ones end as soon as they are made.
+    pub fn part(&self) {
+        *lock(&self.target) = None;
+        for wire in lock(&self.wires).iter() {
+            wire.cut();
+        }
     }
 
     /// Cuts every connection after so many more octets.

@@ -113,8 +113,16 @@ impl Worker {
     /// # Errors
     /// It does not come up.
     pub fn start_forwarder(&mut self, master: &str, identity: &Path) -> anyhow::Result<()> {
+        self.start_forwarder_to(&[master], identity)
+    }
+
+    /// Starts the forwarder towards several masters, tried in this order.
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub fn start_forwarder_to(&mut self, masters: &[&str], identity: &Path) -> anyhow::Result<()> {
         let text = format!(
-            "masters = [\"{master}\"]\nidentity = {identity:?}\nstate = {:?}\ndelivery = {:?}\n{}\n\
+            "masters = {masters:?}\nidentity = {identity:?}\nstate = {:?}\ndelivery = {:?}\n{}\n\
              [[stream]]\nname = \"{STREAM}\"\npath = {:?}\n",
             self.forwarder_state(),
             self.spec.delivery,

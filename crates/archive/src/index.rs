@@ -13,6 +13,7 @@ use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 use crate::entry::{Change, Entry};
 use crate::name::{EpochId, NameError, StreamKey};
 
+mod looking;
 mod rows;
 mod segments;
 
@@ -125,9 +126,16 @@ impl Index {
         if !path.exists() {
             return Ok(None);
         }
-        let mut connection = SqliteConnectOptions::new()
-            .filename(path)
-            .read_only(true)
+        let options = SqliteConnectOptions::new().filename(path).read_only(true);
+        Self::look_with(path, options).await
+    }
+
+    /// The same, opened as the caller says.
+    pub(crate) async fn look_with(
+        path: &Path,
+        options: SqliteConnectOptions,
+    ) -> Result<Option<Index>, IndexError> {
+        let mut connection = options
             .busy_timeout(BUSY)
             .disable_statement_logging()
             .connect()

@@ -41,6 +41,7 @@ mod reader;
 mod recover;
 mod segment;
 mod told;
+mod view;
 mod witness;
 
 pub use api::{Compression, Held, Origin, Print, Retained, Retention, Stand};
@@ -52,3 +53,4 @@ pub use index::IndexError;
 pub use name::{ArchiveId, EpochId, Form, NameError, PLAIN_STREAM, StreamKey, archive_id, init};
 pub use reader::{Chunk, ReadError, Reader};
 pub use recover::{MAX_FRAME, Recovered};
+pub use view::{EpochView, View, ViewError};

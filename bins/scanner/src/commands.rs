@@ -1,11 +1,20 @@
-//! The commands, one function each.
+//! The commands, one function each. Those that read work beside a running scanner.
 
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
+use anyhow::Context as _;
+use serde_json::Value;
+use service::args::{ConfigArg, StatusArgs};
+use service::config::Problems;
+use service::out::Out;
 use service::{Failure, out};
 
-use crate::args::{Cli, Command, Deliveries, Rules, Trigger};
+use crate::args::{Cli, Command, Deliveries, EffectiveArgs, EventsArgs, Rules, TestArgs, Trigger};
 use crate::config::Config;
+use crate::store::EventReader;
+use crate::trial::{self, Trial};
+use crate::{replay, rulefiles};
 
 /// Carries out a command.
 ///
@@ -15,24 +24,182 @@ pub fn carry_out(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Run(args) => crate::run::run(&args.config),
         Command::Check(args) => check(&args.config),
-        Command::Status(args) => {
-            let (config, _) = Config::read(&args.config)?;
-            service::status::page_command(&config.status, &config.access, "/status", args.json)
-        }
-        Command::Rules(Rules::Check(_)) => Err(Failure::not_built("rules check")),
-        Command::Rules(Rules::Test(_)) => Err(Failure::not_built("rules test")),
-        Command::Rules(Rules::Effective(_)) => Err(Failure::not_built("rules effective")),
-        Command::Rules(Rules::Replay(_)) => Err(Failure::not_built("rules replay")),
-        Command::Events(_) => Err(Failure::not_built("events")),
+        Command::Status(args) => page(&args, "/status"),
+        Command::Rules(Rules::Check(args)) => rules_check(&args),
+        Command::Rules(Rules::Test(args)) => rules_test(&args),
+        Command::Rules(Rules::Effective(args)) => rules_effective(&args),
+        Command::Rules(Rules::Replay(args)) => replay::command(&args),
+        Command::Events(args) => events(&args),
         Command::Deliveries(Deliveries::List(_)) => Err(Failure::not_built("deliveries list")),
         Command::Deliveries(Deliveries::Replay(_)) => Err(Failure::not_built("deliveries replay")),
         Command::Trigger(Trigger::Test(_)) => Err(Failure::not_built("trigger test")),
-        Command::Stats(_) => Err(Failure::not_built("stats")),
+        Command::Stats(args) => page(&args, "/stats"),
         Command::Completions(args) => args.print::<Cli>(),
     }
 }
 
-fn check(path: &Path) -> Result<(), Failure> {
-    Config::load(path)?;
-    out::line(format_args!("{}: ok", path.display()))
+fn page(args: &StatusArgs, page: &str) -> Result<(), Failure> {
+    let (config, _) = Config::read(&args.config)?;
+    service::status::page_command(&config.status, &config.access, page, args.json)
 }
+
+/// Configuration, rules and places, with everything that is wrong with any of them.
+fn check(path: &Path) -> Result<(), Failure> {
+    let rules_of = |config: &Config| rulefiles::check(&config.rules).err();
+    let found = match Config::load(path) {
+        Ok((config, _)) => rules_of(&config),
+        Err(mut problems) => {
+            // What is wrong with the rules as well, if it can be told where they are.
+            if let Ok((config, _)) = Config::read(path) {
+                problems.0.extend(rules_of(&config).unwrap_or_default().0);
+            }
+            Some(problems)
+        }
+    };
+    ok_unless(path, found)
+}
+
+fn rules_check(args: &ConfigArg) -> Result<(), Failure> {
+    let (config, _) = Config::read(&args.config)?;
+    ok_unless(&config.rules, rulefiles::check(&config.rules).err())
+}
+
+fn ok_unless(path: &Path, problems: Option<Problems>) -> Result<(), Failure> {
+    match problems {
+        Some(problems) => Err(problems.into()),
+        None => out::line(format_args!("{}: ok", path.display())),
+    }
+}
+
+fn rules_test(args: &TestArgs) -> Result<(), Failure> {
+    let (config, _) = Config::read(&args.config.config)?;
+    let set = rulefiles::check(&config.rules)?;
+    let trial = Trial {
+        line: args.line.as_bytes(),
+        stream: args.stream.as_deref(),
+        workload: args.workload.as_deref(),
+    };
+    let tried = trial.rules(&set, &trial::Options::of(&config));
+    let tried = tried.map_err(Failure::Usage)?;
+    if args.json {
+        return out::json(&tried);
+    }
+    let text = |value: &Value| {
+        value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned)
+    };
+    let mut out = Out::new();
+    for key in ["matched", "workload_id", "stream", "would_strip_time"] {
+        out.line(format_args!("{key:<16}  {}", text(&tried[key])))?;
+    }
+    let rules = tried["rules"].as_array().map_or(&[][..], Vec::as_slice);
+    for rule in rules.iter().filter(|rule| rule["matched"] == true) {
+        let (id, origin) = (text(&rule["rule_id"]), text(&rule["origin"]));
+        let (severity, span) = (text(&rule["severity"]), text(&rule["span"]));
+        out.line(format_args!(
+            "{id}  {severity}  {origin}  span {span}  captures {}",
+            rule["captures"]
+        ))?;
+    }
+    out.finish()
+}
+
+fn rules_effective(args: &EffectiveArgs) -> Result<(), Failure> {
+    let (config, _) = Config::read(&args.config.config)?;
+    let set = rulefiles::check(&config.rules)?;
+    let mut out = Out::new();
+    for rule in trial::effective(&set, &args.workload)
+        .as_array()
+        .into_iter()
+        .flatten()
+    {
+        if args.json {
+            out.json(rule)?;
+            continue;
+        }
+        let text = |key: &str| rule[key].as_str().unwrap_or_default().to_owned();
+        let (id, origin) = (text("rule_id"), text("origin"));
+        out.line(format_args!(
+            "{id}  {origin}  {}  {}  {}",
+            text("severity"),
+            text("stream"),
+            text("pattern")
+        ))?;
+    }
+    out.finish()
+}
+
+fn events(args: &EventsArgs) -> Result<(), Failure> {
+    let (config, _) = Config::read(&args.config.config)?;
+    let since = args
+        .since
+        .as_deref()
+        .map(since)
+        .transpose()
+        .map_err(Failure::Usage)?;
+    let runtime = service::runtime(1)?;
+    runtime.block_on(async {
+        let mut reader = EventReader::open(&config.state).await?;
+        let read = "read events";
+        let mut seq = match since {
+            Some(ms) => reader.before(ms).await.context(read)?,
+            None if args.follow => reader.last_seq().await.context(read)?,
+            None => 0,
+        };
+        loop {
+            let page = reader.after(seq, PAGE).await.context(read)?;
+            let mut out = Out::new();
+            for event in &page {
+                seq = event.seq;
+                if args.json {
+                    out.line(&event.body)?;
+                } else {
+                    let message: String = event.message.chars().flat_map(plain).collect();
+                    out.line(format_args!(
+                        "{}  {}  {:<5}  {}  {}  {message}",
+                        event.seq, event.ts, event.severity, event.workload, event.rule
+                    ))?;
+                }
+            }
+            out.finish()?;
+            if page.len() == PAGE as usize {
+                continue;
+            }
+            if !args.follow {
+                return Ok(());
+            }
+            tokio::time::sleep(FOLLOW).await;
+        }
+    })
+}
+
+/// A terminal must not obey what a line holds.
+pub(crate) fn plain(c: char) -> impl Iterator<Item = char> {
+    let control = c.is_control();
+    let escaped = control.then(|| c.escape_default());
+    escaped.into_iter().flatten().chain((!control).then_some(c))
+}
+
+/// A time, or an age, as Unix milliseconds.
+///
+/// # Errors
+/// It is neither.
+pub(crate) fn since(text: &str) -> Result<i64, String> {
+    if let Ok(stamp) = text.parse::<jiff::Timestamp>() {
+        return Ok(stamp.as_millisecond());
+    }
+    let age: service::config::Span = text.parse().map_err(|_| {
+        format!("`{text}` is neither a time like 2026-01-31T12:00:00Z nor an age like 2h")
+    })?;
+    let then = SystemTime::now().checked_sub(age.0);
+    let since = then.and_then(|then| then.duration_since(SystemTime::UNIX_EPOCH).ok());
+    let ms = since.unwrap_or(Duration::ZERO).as_millis();
+    i64::try_from(ms).map_err(|_| format!("`{text}` is too long ago"))
+}
+
+/// Events that are read at once.
+const PAGE: u32 = 500;
+
+/// Time between two looks for new events.
+const FOLLOW: Duration = Duration::from_millis(250);

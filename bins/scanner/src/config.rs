@@ -1,5 +1,6 @@
 //! `scanner.toml`: every key with its default, and what is wrong with a file, all at once.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,6 +14,8 @@ use service::status;
 pub struct Config {
     /// What is scanned.
     pub input: Input,
+    /// Whose lines those of a log file are.
+    pub worker: String,
     /// State directory.
     pub state: PathBuf,
     /// Directory of rule files.
@@ -85,6 +88,7 @@ pub struct Retention {
 #[serde(default)]
 struct Raw {
     input: PathBuf,
+    worker: Option<String>,
     state: PathBuf,
     rules: PathBuf,
     triggers: PathBuf,
@@ -114,6 +118,7 @@ impl Default for Raw {
     fn default() -> Self {
         Self {
             input: "/var/lib/logferry/archive".into(),
+            worker: None,
             state: "/var/lib/logferry/scanner".into(),
             rules: "/etc/logferry/rules.d".into(),
             triggers: "/etc/logferry/triggers.d".into(),
@@ -211,6 +216,7 @@ impl Config {
         }
         Self {
             input: input(raw.input, source, problems),
+            worker: worker(raw.worker, source, problems),
             rules: raw.rules,
             triggers: raw.triggers,
             start: raw.start,
@@ -255,6 +261,29 @@ impl Config {
             problems.push(source.problem("state", what));
         }
     }
+}
+
+impl fmt::Display for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Archive { data } => data.join(ARCHIVE).display().fmt(f),
+            Self::File { path } => path.display().fmt(f),
+        }
+    }
+}
+
+/// The name that is set, else this host's.
+fn worker(raw: Option<String>, source: &Source, problems: &mut Problems) -> String {
+    let name = raw.unwrap_or_else(|| {
+        let host = rustix::system::uname();
+        let host = host.nodename().to_string_lossy();
+        host.split('.').next().unwrap_or_default().to_owned()
+    });
+    if archive::StreamKey::new(&name, "log").is_err() {
+        let what = format!("`{name}` is no worker's name: [A-Za-z0-9][A-Za-z0-9._-]{{0,63}}");
+        problems.push(source.problem("worker", what));
+    }
+    name
 }
 
 /// A directory `archive` in a listener's data directory, else a file.

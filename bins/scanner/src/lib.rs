@@ -4,17 +4,22 @@
 //! makes its events once, whatever happens to the process. One loop owns the scanning: take lines from the input,
 //! decide, commit. Deliveries follow the events with a cursor of their own, and can't write events.
 
-#![allow(
-    dead_code,
-    unused_imports,
-    reason = "the parts are joined by the next changes"
-)]
-
 pub mod args;
+mod board;
 pub mod commands;
 mod config;
+mod event;
+mod line;
+mod metrics;
+mod pages;
+mod replay;
+mod rulefiles;
 mod run;
+mod scan;
+mod source;
 mod store;
+mod trial;
 mod watch;
 
 pub use config::{Config, Input, Rate, Retention, Start};
+pub use run::{run, scan};

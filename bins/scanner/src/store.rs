@@ -12,9 +12,11 @@ use sqlx::{ConnectOptions as _, Connection as _, Executor as _, SqliteConnection
 mod batch;
 mod reader;
 mod schema;
+mod state;
 
 pub(crate) use batch::{Batch, NewEvent, Place, PlaceKey, Watermark};
 pub(crate) use reader::{EventReader, Stored};
+pub(crate) use state::REMOVED_AT_ONCE;
 
 /// Why the state could not be read or moved.
 #[derive(Debug, thiserror::Error)]

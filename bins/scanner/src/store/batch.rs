@@ -13,8 +13,8 @@ pub(crate) struct Batch {
     pub(crate) places: BTreeMap<PlaceKey, Option<Place>>,
     /// Streams of which all epochs up to one are done, or in `places`.
     pub(crate) watermarks: BTreeMap<(String, String), Watermark>,
-    /// State of decisions; `None`: forgotten.
-    pub(crate) engine: BTreeMap<String, Option<Vec<u8>>>,
+    /// State of decisions.
+    pub(crate) engine: rules::Changes,
     /// Named values.
     pub(crate) values: BTreeMap<&'static str, Vec<u8>>,
 }
@@ -66,7 +66,8 @@ impl Batch {
         self.events.is_empty()
             && self.places.is_empty()
             && self.watermarks.is_empty()
-            && self.engine.is_empty()
+            && !self.engine.all
+            && self.engine.rows.is_empty()
             && self.values.is_empty()
     }
 
@@ -105,11 +106,26 @@ impl Batch {
             .execute(&mut *to)
             .await?;
         }
-        for (name, value) in &self.engine {
-            put(to, "engine", name, value.as_deref()).await?;
+        if self.engine.all {
+            sqlx::query("DELETE FROM engine").execute(&mut *to).await?;
+        }
+        for row in &self.engine.rows {
+            let query = match &row.value {
+                Some(value) => {
+                    sqlx::query("INSERT OR REPLACE INTO engine (key, value) VALUES (?, ?)")
+                        .bind(&row.key)
+                        .bind(value)
+                }
+                None => sqlx::query("DELETE FROM engine WHERE key = ?").bind(&row.key),
+            };
+            query.execute(&mut *to).await?;
         }
         for (name, value) in &self.values {
-            put(to, "meta", name, Some(value)).await?;
+            sqlx::query("INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)")
+                .bind(*name)
+                .bind(value)
+                .execute(&mut *to)
+                .await?;
         }
         Ok(newest)
     }
@@ -136,27 +152,6 @@ async fn write_place(
             .bind(&key.worker)
             .bind(&key.stream)
             .bind(&key.epoch),
-    };
-    query.execute(to).await.map(drop)
-}
-
-async fn put(
-    to: &mut SqliteConnection,
-    table: &'static str,
-    name: &str,
-    value: Option<&[u8]>,
-) -> sqlx::Result<()> {
-    let query = match (table, value) {
-        ("engine", Some(value)) => {
-            sqlx::query("INSERT OR REPLACE INTO engine (name, value) VALUES (?, ?)")
-                .bind(name)
-                .bind(value)
-        }
-        ("engine", None) => sqlx::query("DELETE FROM engine WHERE name = ?").bind(name),
-        (_, Some(value)) => sqlx::query("INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)")
-            .bind(name)
-            .bind(value),
-        (_, None) => sqlx::query("DELETE FROM meta WHERE name = ?").bind(name),
     };
     query.execute(to).await.map(drop)
 }

@@ -23,6 +23,10 @@ pub(crate) struct Stored {
     pub(crate) severity: String,
     /// What made it: `logscanner`.
     pub(crate) source: String,
+    /// The rule's id.
+    pub(crate) rule: String,
+    /// Whose line it was.
+    pub(crate) workload: String,
     /// The line, cut.
     pub(crate) message: String,
     /// All of it, as one JSON object.
@@ -113,6 +117,8 @@ fn read(row: &SqliteRow) -> sqlx::Result<Stored> {
         ts: row.try_get("ts")?,
         severity: row.try_get("severity")?,
         source: row.try_get("source")?,
+        rule: row.try_get("rule")?,
+        workload: row.try_get("workload")?,
         message: row.try_get("message")?,
         body: row.try_get("body")?,
     })

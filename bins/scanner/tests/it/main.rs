@@ -1,0 +1,10 @@
+//! The program over real archives and log files.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod archive;
+mod bed;
+mod commands;
+mod file;
+mod kill;
+mod rules;
+mod slow;

@@ -9,6 +9,7 @@ fn wrapped(stderr: bool, text: &[u8]) -> Vec<u8> {
     let mut line = Vec::new();
     let wrap = Wrap {
         stderr,
+        stream: None,
         time_unix_ns: 1_767_225_600_000_000_000,
         hostname: "gate-host",
         app_name: "gate",

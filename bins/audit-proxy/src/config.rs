@@ -30,6 +30,8 @@ pub struct Config {
     pub commit: Commit,
     /// Bounds.
     pub limits: Limits,
+    /// The bus, if it is on.
+    pub bus: Option<bus::Config>,
     /// Where metrics, health and status are served.
     pub status: status::Listen,
     /// What an operator should know, though nothing is wrong.
@@ -72,6 +74,7 @@ struct Raw {
     state: PathBuf,
     commit: RawCommit,
     limits: RawLimits,
+    bus: Option<bus::Table>,
     status: status::Config,
 }
 
@@ -102,6 +105,7 @@ impl Default for Raw {
             state: "/var/lib/logferry/audit".into(),
             commit: RawCommit::default(),
             limits: RawLimits::default(),
+            bus: None,
             status: status::Config::default(),
         }
     }
@@ -203,12 +207,14 @@ impl Config {
         }
         let commit = commit(&raw.commit, source, problems);
         let limits = limits(&raw.limits, source, problems);
+        let bus = bus::Config::check(raw.bus, source, environment, problems, &mut notices);
         Self {
             place,
             log: raw.log,
             json,
             commit,
             limits,
+            bus,
             status: raw.status.listen(&raw.state),
             state: raw.state,
             notices,

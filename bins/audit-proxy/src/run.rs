@@ -73,7 +73,12 @@ pub async fn proxy(
     let store = Store::open(config.state.join("offsets.sqlite"))
         .await
         .context("open the state")?;
-    let mut stop = std::pin::pin!(stop);
+    let bus = {
+        let metrics = metrics.clone();
+        let about = move || json!({ "connections": metrics.connections.get(), "records": metrics.records.get() });
+        bus::Bus::start(config.bus.as_ref(), &mut telemetry, about)
+    };
+    let mut stop = std::pin::pin!(bus.or_stop(stop));
     let (appender, recovered) = open(config, &store, stop.as_mut()).await?;
     let sessions = Sessions::load(&store, metrics.clone())
         .await
@@ -137,6 +142,7 @@ pub async fn proxy(
     let result = parts.work(config.limits.drain, &stopping, stop).await;
     service::notify::stopping();
     tasks.shutdown().await;
+    bus.close().await;
     Ok(result?)
 }
 

@@ -31,6 +31,8 @@ pub struct Config {
     pub max_lag_bytes: u64,
     /// What to forward.
     pub streams: Vec<StreamConfig>,
+    /// The bus, if it is on.
+    pub bus: Option<bus::Config>,
     /// Where metrics, health and status are served.
     pub status: status::Listen,
     /// What an operator should know, though nothing is wrong.
@@ -89,6 +91,7 @@ struct Raw {
     master_names: Vec<String>,
     max_lag_bytes: ByteSize,
     stream: Vec<RawStream>,
+    bus: Option<bus::Table>,
     status: status::Config,
 }
 
@@ -103,6 +106,7 @@ impl Default for Raw {
             master_names: pki::MASTER_NAMES.map(str::to_owned).to_vec(),
             max_lag_bytes: ByteSize(0),
             stream: Vec::new(),
+            bus: None,
             status: status::Config::default(),
         }
     }
@@ -214,6 +218,7 @@ impl Config {
                 MasterCheck::Chain
             }
         };
+        let bus = bus::Config::check(raw.bus, source, environment, problems, &mut notices);
         Self {
             masters,
             identity: raw.identity,
@@ -221,6 +226,7 @@ impl Config {
             check,
             max_lag_bytes: raw.max_lag_bytes.0,
             streams,
+            bus,
             status: raw.status.listen(&raw.state),
             state: raw.state,
             notices,

@@ -84,6 +84,9 @@ pub async fn forward(
         limits,
     };
     let (tell, told) = watch::channel(false);
+    let streams = config.streams.len();
+    let about = move || json!({ "streams": streams });
+    let bus = bus::Bus::start(config.bus.as_ref(), &mut telemetry, about);
     let mut boards = Vec::new();
     let mut tasks = JoinSet::new();
     for stream in &config.streams {
@@ -117,9 +120,10 @@ pub async fn forward(
     status.spawn(server.run(telemetry.into(), page));
     service::notify::ready();
     info!(streams = config.streams.len(), "forwarding");
-    let result = supervise(&mut tasks, &tell, stop).await;
+    let result = supervise(&mut tasks, &tell, bus.or_stop(stop)).await;
     service::notify::stopping();
     status.shutdown().await;
+    bus.close().await;
     Ok(result?)
 }
 

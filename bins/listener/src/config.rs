@@ -38,12 +38,16 @@ pub struct Config {
     pub segment_age: Duration,
     /// Limits on connections and waits.
     pub limits: Limits,
+    /// The bus, if it is on.
+    pub bus: Option<bus::Config>,
     /// Where metrics, health and status are served.
     pub status: status::Listen,
     /// How long closed segments are kept.
     pub retention: Retention,
     /// Whether closed segments are compressed.
     pub compress: bool,
+    /// What an operator should know, though nothing is wrong.
+    pub notices: Vec<String>,
 }
 
 /// What one peer, and all together, may take.
@@ -81,6 +85,7 @@ struct Raw {
     retention: RawRetention,
     segment: RawSegment,
     limits: RawLimits,
+    bus: Option<bus::Table>,
     status: status::Config,
 }
 
@@ -97,6 +102,7 @@ impl Default for Raw {
             retention: RawRetention::default(),
             segment: RawSegment::default(),
             limits: RawLimits::default(),
+            bus: None,
             status: status::Config::default(),
         }
     }
@@ -247,6 +253,8 @@ impl Config {
             problems: &mut problems,
         }
         .retention(&raw.retention);
+        let mut notices = Vec::new();
+        let bus = bus::Config::check(raw.bus, source, environment, &mut problems, &mut notices);
         let config = Config {
             host: place.0,
             port: place.1,
@@ -262,8 +270,10 @@ impl Config {
             retention,
             compress: raw.segment.compress,
             limits,
+            bus,
             status: raw.status.listen(&raw.data),
             data: raw.data,
+            notices,
         };
         problems.none_or(config)
     }

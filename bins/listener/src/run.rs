@@ -83,6 +83,9 @@ pub(crate) async fn run(
     stop: impl Future<Output = ()>,
 ) -> Result<(), Failure> {
     raise_file_limit();
+    for notice in &config.notices {
+        tracing::warn!("{notice}");
+    }
     if config.trust == Trust::Ca {
         tracing::warn!("trust = \"ca\": every certificate of the CA is served, enrolled or not");
     }
@@ -96,6 +99,11 @@ pub(crate) async fn run(
         .with_context(|| format!("listen on {}:{}", config.host, config.port))?;
     let addr = listener.local_addr().context("read the address in use")?;
     let tls = Arc::new(tls.with_acknowledged());
+    let bus = {
+        let connections = metrics.connections.clone();
+        let about = move || json!({ "connections": connections.get() });
+        bus::Bus::start(config.bus.as_ref(), &mut telemetry, about)
+    };
     let (stop_tx, stop_rx) = watch::channel(false);
     let workers = Arc::new(Workers::new(
         config.limits.rate,
@@ -185,7 +193,7 @@ pub(crate) async fn run(
 
     let mut server = tokio::task::spawn(server.run());
     let result = tokio::select! {
-        () = stop => Ok(()),
+        () = bus.or_stop(stop) => Ok(()),
         error = threads.failed() => Err(error),
         ended = &mut server => Err(anyhow::format_err!("accept loop ended: {ended:?}")),
     };
@@ -200,6 +208,7 @@ pub(crate) async fn run(
     };
     follow.abort();
     status.abort();
+    bus.close().await;
     Ok(result?)
 }
 

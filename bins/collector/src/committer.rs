@@ -14,6 +14,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     books::Books,
+    feed::Feed,
     fleet::Finished,
     gap::{self, Notice},
     metrics::{CauseLabel, Metrics},
@@ -34,6 +35,8 @@ pub struct Committer {
     metrics: Metrics,
     disk_ok: service::status::Component,
     suppressed: Suppressed,
+    /// The bus, if it is on.
+    feed: Option<Feed>,
     /// Announced gaps that stand in the ledger: struck off with the next batch.
     struck: Vec<Change>,
 }
@@ -66,6 +69,7 @@ impl Committer {
             ledger_path,
             ledger: None,
             suppressed: Suppressed::default(),
+            feed: None,
             roster,
             metrics,
             disk_ok,
@@ -106,6 +110,11 @@ impl Committer {
         Ok(committer)
     }
 
+    /// Tells the bus of what is durable.
+    pub fn set_feed(&mut self, feed: Option<Feed>) {
+        self.feed = feed;
+    }
+
     /// Works until `full` is closed, or until `stop` while the disk is full: what is pending then is
     /// finished by the next start.
     ///
@@ -124,10 +133,15 @@ impl Committer {
             let began = Instant::now();
             let mut changes = std::mem::take(&mut work.changes);
             changes.append(&mut self.struck);
+            let prepare = |feed: &Feed| feed.prepare(&work.output.json);
+            let news = self.feed.as_ref().map(prepare);
             let parts = vec![work.output.log, work.output.json];
             let Some(done) = self.append(parts, changes, &mut stop).await? else {
                 return Ok(());
             };
+            if let (Some(feed), Some(news)) = (&self.feed, news) {
+                feed.publish(news);
+            }
             let mut parts = done.parts.into_iter();
             let output = Output {
                 log: parts.next().unwrap_or_default(),

@@ -8,7 +8,7 @@ use std::{
 };
 
 use serde::Deserialize;
-use service::config::{ByteSize, Problems, Source, Span};
+use service::config::{ByteSize, Environment, Problems, Source, Span};
 
 use crate::{
     docker::endpoint,
@@ -35,7 +35,7 @@ struct RawConfig {
     forget_after: Option<Span>,
     commit: RawCommit,
     dedupe: RawDedupe,
-    bus: Option<toml::Table>,
+    bus: Option<bus::Table>,
     syslog: Option<syslog::RawSyslog>,
     otlp: Option<toml::Table>,
     status: service::status::Config,
@@ -84,6 +84,10 @@ pub struct Config {
     pub forget_after: Duration,
     /// The loopback syslog source.
     pub syslog: Option<syslog::Config>,
+    /// The bus, if it is on.
+    pub bus: Option<bus::Config>,
+    /// How sessions are made for the bus.
+    pub sessions: SessionSettings,
     /// Where status and metrics are served.
     pub status: service::status::Config,
     /// What an operator should read once: accepted keys without effect, ignored values.
@@ -114,6 +118,15 @@ pub struct Commit {
     pub max_delay: Duration,
     /// Octets of `.log` after which a batch is full.
     pub max_bytes: usize,
+}
+
+/// How sessions are made for the bus; DECNET's environment alone says it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionSettings {
+    /// How long a command is remembered.
+    pub ttl: Duration,
+    /// The directory of DECNET's artifacts, where transcripts are.
+    pub artifacts: PathBuf,
 }
 
 impl Config {
@@ -235,7 +248,7 @@ fn resolve(
             "no label and no decnet_state: nothing would be collected",
         ));
     }
-    for (key, table) in [("bus", &raw.bus), ("otlp", &raw.otlp)] {
+    for (key, table) in [("otlp", &raw.otlp)] {
         if table.is_some() {
             notices.push(format!("[{key}] is not built yet and has no effect"));
         }
@@ -287,6 +300,19 @@ fn resolve(
             .unwrap_or_else(|| strings(&DEFAULT_DROPS)),
         max_keys: to_usize(max_keys),
     };
+    let values = bus::VARIABLES.map(|name| (name, environment(name).unwrap_or_default()));
+    let variables = Environment::of(
+        values
+            .each_ref()
+            .map(|(name, value)| (*name, value.as_str())),
+    );
+    let bus = bus::Config::check(raw.bus, source, &variables, &mut problems, &mut notices);
+    let sessions = SessionSettings {
+        ttl: given.session_ttl.unwrap_or(DEFAULT_SESSION_TTL),
+        artifacts: given
+            .artifacts
+            .unwrap_or_else(|| PathBuf::from(DEFAULT_ARTIFACTS)),
+    };
     problems.none_or(Config {
         log,
         json,
@@ -300,6 +326,8 @@ fn resolve(
         relist,
         forget_after: raw.forget_after.map_or(DEFAULT_FORGET, |span| span.0),
         syslog,
+        bus,
+        sessions,
         status: raw.status,
         notices,
     })
@@ -333,6 +361,8 @@ const DEFAULT_DROPS: [&str; 10] = [
     "rsyslogd",
     "dbus-daemon",
 ];
+const DEFAULT_SESSION_TTL: Duration = Duration::from_secs(3600);
+const DEFAULT_ARTIFACTS: &str = "/var/lib/decnet/artifacts";
 const DEFAULT_KEYS: u64 = 10_000;
 const MAX_KEYS: u64 = 10_000_000;
 const DEFAULT_RELIST: Duration = Duration::from_secs(30);

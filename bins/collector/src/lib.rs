@@ -3,7 +3,7 @@
 //! The way of a line: a reader (`source`) → the `writer`, which renders it (`render`) into a batch →
 //! the `committer`, which makes the batch durable together with the cursor behind it. Which containers
 //! have a reader is decided by the `fleet` from what the watcher of the daemon (`watch`) reports, and
-//! carried out by the `driver`.
+//! carried out by the `driver`. What is durable goes to the bus, if there is one, by the `feed`.
 
 pub mod args;
 pub mod books;
@@ -13,6 +13,7 @@ pub mod committer;
 pub mod config;
 pub mod docker;
 pub mod driver;
+pub mod feed;
 pub mod fleet;
 pub mod gap;
 pub mod metrics;
@@ -22,8 +23,10 @@ pub mod render;
 pub mod roster;
 pub mod run;
 pub mod select;
+pub mod sessions;
 pub mod source;
 pub mod syslog;
+pub mod transcript;
 pub mod watch;
 pub mod writer;
 

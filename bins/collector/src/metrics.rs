@@ -92,6 +92,16 @@ impl Metrics {
         }
     }
 
+    /// What a heartbeat tells.
+    #[must_use]
+    pub fn about(&self) -> serde_json::Value {
+        serde_json::json!({
+            "containers": self.containers.get(),
+            "docker_connected": self.docker_connected.get() == 1,
+            "records": self.records.get(),
+        })
+    }
+
     /// Adds what a durable batch brought of one container.
     pub fn add(&self, container: &str, before: &Books, after: &Books) {
         let label = ContainerLabel {

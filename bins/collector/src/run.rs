@@ -18,6 +18,7 @@ use crate::{
     committer::Committer,
     config::Config,
     driver::{Driver, Readers},
+    feed::Feed,
     fleet::{Fleet, Known, Observation},
     metrics::Metrics,
     render::Renderer,
@@ -88,7 +89,15 @@ pub fn run(path: &Path) -> Result<(), Failure> {
             None => None,
         };
         let server = service::status::Server::bind(&config.status.listen(&config.state))?;
-        let opened = open(&config, &metrics, &health).await?;
+        let bus = {
+            let metrics = metrics.clone();
+            let about = move || metrics.about();
+            bus::Bus::start(config.bus.as_ref(), &mut telemetry, about)
+        };
+        let feed = Feed::start(&bus, &config.sessions, &mut telemetry.registry);
+        let (feed, aggregation) = feed.unzip();
+        let mut opened = open(&config, &metrics, &health).await?;
+        opened.committer.set_feed(feed);
         let roster = opened.roster.clone();
         let listening = syslog.as_ref().map(|(sockets, _)| sockets.to_json());
         let page =
@@ -109,12 +118,16 @@ pub fn run(path: &Path) -> Result<(), Failure> {
             health,
             syslog,
         };
-        let result = collect(&config, opened, sources, stop).await;
+        let result = collect(&config, opened, sources, bus.or_stop(stop)).await;
         service::notify::stopping();
         if let Some(watch) = watch {
             watch.abort();
         }
         status.abort();
+        if let Some(aggregation) = aggregation {
+            aggregation.finish().await;
+        }
+        bus.close().await;
         Ok(result?)
     })
 }

@@ -10,6 +10,8 @@ pub(super) struct Given {
     pub(super) events: Option<Vec<String>>,
     pub(super) drop_services: Option<Vec<String>>,
     pub(super) relist: Option<Duration>,
+    pub(super) session_ttl: Option<Duration>,
+    pub(super) artifacts: Option<PathBuf>,
 }
 
 /// Reads the names. A value that is no number is ignored with a notice, as DECNET does.
@@ -44,16 +46,18 @@ pub(super) fn read(
     let window = seconds("DECNET_COLLECTOR_RL_WINDOW_SEC");
     // A listing without a pause would keep the daemon busy for nothing.
     let relist = seconds("DECNET_COLLECTOR_RECONCILE_S").map(|span| span.max(super::MIN_RELIST));
-    if environment("DECNET_BUS_ENABLED").is_some_and(|value| value == "true") {
-        notices.push("DECNET_BUS_ENABLED: the bus is not built yet".to_owned());
-    }
+    let session_ttl = seconds("DECNET_COLLECTOR_SESSION_AGG_TTL_SEC");
+    let path = |name: &str| {
+        let value = environment(name).filter(|value| !value.is_empty());
+        value.map(PathBuf::from)
+    };
     Given {
-        log: environment("DECNET_INGEST_LOG_FILE")
-            .filter(|v| !v.is_empty())
-            .map(PathBuf::from),
+        log: path("DECNET_INGEST_LOG_FILE"),
         window,
         events: list("DECNET_COLLECTOR_RL_EVENT_TYPES"),
         drop_services: list("DECNET_COLLECTOR_DROP_APPS"),
         relist,
+        session_ttl,
+        artifacts: path("DECNET_ARTIFACTS_ROOT"),
     }
 }

@@ -93,8 +93,29 @@ fn takes_bad_seconds_as_decnet_does() {
 
 #[test]
 fn says_what_is_not_built() {
-    let config = config("[bus]\nsocket = '/x'\n[otlp]\nendpoint = 'y'");
-    assert_eq!(config.notices.len(), 2, "{:?}", config.notices);
+    let config = config("[otlp]\nendpoint = 'y'");
+    assert_eq!(config.notices.len(), 1, "{:?}", config.notices);
+}
+
+#[test]
+fn turns_the_bus_on_by_table_or_environment() {
+    assert_eq!(config("").bus, None);
+    let at = |path: &str| {
+        let socket = bus::Socket::At(path.into());
+        Some(bus::Config { socket })
+    };
+    assert_eq!(config("[bus]\nsocket = '/x'").bus, at("/x"));
+    let environment = [
+        ("DECNET_BUS_ENABLED", "true"),
+        ("DECNET_BUS_SOCKET", "/y"),
+        ("DECNET_COLLECTOR_SESSION_AGG_TTL_SEC", "60"),
+        ("DECNET_ARTIFACTS_ROOT", "/z"),
+    ];
+    let config = with("", &environment).unwrap();
+    assert_eq!(config.bus, at("/y"));
+    assert_eq!(config.sessions.ttl, Duration::from_secs(60));
+    assert_eq!(config.sessions.artifacts, Path::new("/z"));
+    assert!(with("[bus]\nsocket = 'x'", &[]).is_err());
 }
 
 #[test]

@@ -68,7 +68,7 @@ const KEPT: [&str; 7] = [
     "ts",
     "severity",
     "source",
-    "rule",
+    "rule_id",
     "rule_name",
     "message",
 ];

@@ -73,11 +73,11 @@ pub(super) fn write(notice: &Notice<'_>, event: &Map<String, Value>) -> Vec<u8> 
 const LABELS: [&str; 7] = [
     "severity",
     "source",
-    "workload",
-    "container",
+    "worker",
+    "workload_id",
     "container_name",
     "stream",
-    "rule",
+    "rule_name",
 ];
 
 fn labels(notice: &Notice<'_>, event: &Map<String, Value>) -> Labels {
@@ -87,7 +87,14 @@ fn labels(notice: &Notice<'_>, event: &Map<String, Value>) -> Labels {
             labels.insert(key.to_owned(), text(value));
         }
     }
-    let name = ["rule_name", "rule", "source"]
+    // Those that an operator gave the rule.
+    if let Some(Value::Object(own)) = event.get("labels") {
+        for (key, value) in own {
+            let label = labels.entry(key.clone());
+            label.or_insert_with(|| text(value));
+        }
+    }
+    let name = ["rule_name", "source"]
         .into_iter()
         .find_map(|key| event.get(key).map(text).filter(|name| !name.is_empty()));
     let name = name.unwrap_or_else(|| "event".to_owned());

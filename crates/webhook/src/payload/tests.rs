@@ -10,8 +10,9 @@ const TRIGGER: Trigger<'static> = Trigger {
 fn event() -> Map<String, Value> {
     let event = json!({
         "id": "01JD", "ts": "2026-11-21T10:00:00Z", "severity": "warn", "source": "logscanner",
-        "message": "Failed password for root", "workload": "w1/omega", "stream": "stdout",
-        "rule": "failed-password", "captures": {"user": "root"},
+        "message": "Failed password for root", "workload_id": "w1/omega", "stream": "stdout",
+        "rule_name": "failed-password", "captures": {"user": "root"},
+        "labels": {"team": "night", "severity": "own"},
     });
     event.as_object().unwrap().clone()
 }
@@ -55,8 +56,8 @@ fn folded_events_are_counted() {
 #[test]
 fn alertmanager_shape() {
     let labels = json!({
-        "alertname": "failed-password", "rule": "failed-password", "severity": "warn", "source": "logscanner",
-        "stream": "stdout", "trigger": "chat", "workload": "w1/omega",
+        "alertname": "failed-password", "rule_name": "failed-password", "severity": "warn", "source": "logscanner",
+        "stream": "stdout", "team": "night", "trigger": "chat", "workload_id": "w1/omega",
     });
     let mut body = rendered(Format::Alertmanager, &event(), 0, false);
     let fingerprint = body["alerts"][0]["fingerprint"].take();
@@ -96,7 +97,7 @@ fn alerts_of_one_kind_have_one_fingerprint() {
     let mut other = event();
     other.insert("message".to_owned(), "another line".into());
     assert_eq!(fingerprint(&event()), fingerprint(&other));
-    other.insert("workload".to_owned(), "w2/omega".into());
+    other.insert("workload_id".to_owned(), "w2/omega".into());
     assert_ne!(fingerprint(&event()), fingerprint(&other));
 }
 
@@ -139,7 +140,7 @@ fn captures_go_next_and_then_whatever_else_is_long() {
         let body = rendered(format, &long, 0, false).to_string();
         assert!(!body.contains("c19") && body.contains("w1/omega"), "{body}");
     }
-    for key in ["workload", "rule", "ts", "id", "something"] {
+    for key in ["workload_id", "rule_name", "ts", "id", "something"] {
         long.insert(key.to_owned(), "\u{1}".repeat(9_000).into());
     }
     for format in [Format::Standard, Format::Alertmanager] {

@@ -103,7 +103,7 @@ async fn proxies_of_the_environment_are_not_asked() {
 #[tokio::test]
 async fn the_system_resolver_is_guarded_as_well() {
     let roots = webhook::Roots::load(None).unwrap();
-    let client = webhook::Client::new(SystemResolver, &roots, policy(&[]), LIMITS, "x");
+    let client = webhook::Client::new(SystemResolver::default(), &roots, policy(&[]), LIMITS, "x");
     // In /etc/hosts, if anything is; a denied name anyway.
     assert_refused(&post(&client, "http://localhost/").await);
     // RFC 6761: never resolves.

@@ -19,6 +19,7 @@ mod scan;
 mod source;
 mod store;
 mod trial;
+mod trigger;
 mod watch;
 
 pub use config::{Config, Input, Rate, Retention, Start};

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use rules::{Engine, RuleStats, Stats};
 use serde_json::{Value, json};
 
+use crate::dispatch;
 use crate::rulefiles::Snapshot;
 use crate::source::Standing;
 
@@ -15,6 +16,7 @@ pub(crate) struct Board {
     /// What is scanned.
     input: String,
     rules_dir: PathBuf,
+    webhooks: dispatch::Shown,
     shown: Mutex<Shown>,
 }
 
@@ -28,10 +30,11 @@ struct Shown {
 
 impl Board {
     /// Nothing is known yet.
-    pub(crate) fn new(input: String, rules_dir: PathBuf) -> Self {
+    pub(crate) fn new(input: String, rules_dir: PathBuf, webhooks: dispatch::Shown) -> Self {
         Self {
             input,
             rules_dir,
+            webhooks,
             shown: Mutex::default(),
         }
     }
@@ -70,6 +73,7 @@ impl Board {
             "rules": shown.rules.set.rules().len(),
             "rules_revision": shown.rules.revision,
             "rule_errors": self.errors(&shown.rules),
+            "webhooks": self.webhooks.value(),
         })
     }
 

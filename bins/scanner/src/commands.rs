@@ -14,7 +14,7 @@ use crate::args::{Cli, Command, Deliveries, EffectiveArgs, EventsArgs, Rules, Te
 use crate::config::Config;
 use crate::store::EventReader;
 use crate::trial::{self, Trial};
-use crate::{replay, rulefiles};
+use crate::{dispatch, replay, rulefiles};
 
 /// Carries out a command.
 ///
@@ -30,9 +30,21 @@ pub fn carry_out(cli: Cli) -> Result<(), Failure> {
         Command::Rules(Rules::Effective(args)) => rules_effective(&args),
         Command::Rules(Rules::Replay(args)) => replay::command(&args),
         Command::Events(args) => events(&args),
-        Command::Deliveries(Deliveries::List(_)) => Err(Failure::not_built("deliveries list")),
-        Command::Deliveries(Deliveries::Replay(_)) => Err(Failure::not_built("deliveries replay")),
-        Command::Trigger(Trigger::Test(_)) => Err(Failure::not_built("trigger test")),
+        Command::Deliveries(Deliveries::List(args)) => {
+            let (config, _) = Config::read(&args.config.config)?;
+            let list = dispatch::commands::list(&config.state, args.dead, args.json);
+            service::runtime(1)?.block_on(list)
+        }
+        Command::Deliveries(Deliveries::Replay(args)) => {
+            let (config, _) = Config::read(&args.config.config)?;
+            let replay = dispatch::commands::replay(&config.state, &args.id);
+            service::runtime(1)?.block_on(replay)
+        }
+        Command::Trigger(Trigger::Test(args)) => {
+            let (config, _) = Config::read(&args.config.config)?;
+            let test = dispatch::commands::test(&config.webhooks, &config.triggers, &args);
+            service::runtime(1)?.block_on(test)
+        }
         Command::Stats(args) => page(&args, "/stats"),
         Command::Completions(args) => args.print::<Cli>(),
     }
@@ -43,20 +55,17 @@ fn page(args: &StatusArgs, page: &str) -> Result<(), Failure> {
     service::status::page_command(&config.status, &config.access, page, args.json)
 }
 
-/// Configuration, rules and places, with everything that is wrong with any of them.
+/// Configuration, rules, triggers and places, with everything that is wrong with any of them.
 fn check(path: &Path) -> Result<(), Failure> {
-    let rules_of = |config: &Config| rulefiles::check(&config.rules).err();
-    let found = match Config::load(path) {
-        Ok((config, _)) => rules_of(&config),
-        Err(mut problems) => {
-            // What is wrong with the rules as well, if it can be told where they are.
-            if let Ok((config, _)) = Config::read(path) {
-                problems.0.extend(rules_of(&config).unwrap_or_default().0);
-            }
-            Some(problems)
-        }
-    };
-    ok_unless(path, found)
+    let mut problems = Config::load(path).err().unwrap_or_default();
+    // What is wrong with rules and triggers as well, if it can be told where they are.
+    if let Ok((config, _)) = Config::read(path) {
+        let rules = rulefiles::check(&config.rules).err();
+        problems.0.extend(rules.unwrap_or_default().0);
+        let triggers = dispatch::check(&config.webhooks, &config.triggers);
+        problems.0.extend(triggers);
+    }
+    ok_unless(path, (!problems.0.is_empty()).then_some(problems))
 }
 
 fn rules_check(args: &ConfigArg) -> Result<(), Failure> {

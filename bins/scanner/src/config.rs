@@ -8,6 +8,8 @@ use serde::Deserialize;
 use service::config::{ByteSize, Problems, Source, Span};
 use service::status;
 
+use crate::dispatch::config as webhooks;
+
 /// A checked configuration.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -30,6 +32,8 @@ pub struct Config {
     pub matched: usize,
     /// How many hits a container may have.
     pub rate: Rate,
+    /// Where webhooks may go, and how often they are tried.
+    pub(crate) webhooks: webhooks::Config,
     /// How long events are kept.
     pub retention: Retention,
     /// Where metrics, health and status are served.
@@ -97,6 +101,7 @@ struct Raw {
     max_matched: ByteSize,
     rate: RawRate,
     retention: RawRetention,
+    webhooks: webhooks::Raw,
     status: status::GuardedConfig,
 }
 
@@ -127,6 +132,7 @@ impl Default for Raw {
             max_matched: ByteSize(64 << 10),
             rate: RawRate::default(),
             retention: RawRetention::default(),
+            webhooks: webhooks::Raw::default(),
             status: status::GuardedConfig::default(),
         }
     }
@@ -219,6 +225,7 @@ impl Config {
             worker: worker(raw.worker, source, problems),
             rules: raw.rules,
             triggers: raw.triggers,
+            webhooks: webhooks::Config::check(raw.webhooks, source, problems),
             start: raw.start,
             strip_leading_time: raw.strip_leading_time,
             matched: usize::try_from(raw.max_matched.0).unwrap_or(usize::MAX),

@@ -8,6 +8,7 @@ pub mod args;
 mod board;
 pub mod commands;
 mod config;
+mod dispatch;
 mod event;
 mod line;
 mod metrics;

@@ -1,4 +1,5 @@
-//! The pages of the status endpoint that only the scanner has: statistics, events, and rules to try.
+//! The pages of the status endpoint that only the scanner has: statistics, events, and rules and
+//! triggers to try.
 //!
 //! ```text
 //! GET  /stats
@@ -6,6 +7,7 @@
 //! GET  /events/ID
 //! GET  /rules/effective?workload=WORKER/NAME
 //! POST /rules/test       {"line": …, "stream": …, "workload": …, "pattern": …}
+//! POST /triggers/NAME/test
 //! ```
 
 use std::path::PathBuf;
@@ -18,6 +20,7 @@ use service::status::{Answer, Asked, Routes};
 
 use crate::board::Board;
 use crate::config::Config;
+use crate::dispatch;
 use crate::store::{EventReader, Stored};
 use crate::trial::{self, Trial};
 
@@ -27,6 +30,8 @@ pub(crate) struct Pages {
     board: Arc<Board>,
     state: PathBuf,
     trial: trial::Options,
+    triggers: PathBuf,
+    webhooks: dispatch::config::Config,
 }
 
 /// What `POST /rules/test` wants to know.
@@ -47,6 +52,8 @@ impl Pages {
             board,
             state: config.state.clone(),
             trial: trial::Options::of(config),
+            triggers: config.triggers.clone(),
+            webhooks: config.webhooks.clone(),
         }
     }
 
@@ -62,6 +69,13 @@ impl Pages {
                 None => bad("workload is missing: WORKER/NAME"),
             },
             (true, ["rules", "test"]) => self.test(&asked),
+            (true, ["triggers", name, "test"]) => {
+                let tested = dispatch::commands::test_value(&self.webhooks, &self.triggers, name);
+                match tested.await {
+                    Ok(value) => ok(value?),
+                    Err(error) => failed(&error),
+                }
+            }
             _ => return None,
         })
     }
@@ -131,7 +145,7 @@ impl Pages {
 
 impl Routes for Pages {
     fn pages(&self) -> &'static str {
-        " /stats /events /rules/effective /rules/test (POST)"
+        " /stats /events /rules/effective /rules/test (POST) /triggers/NAME/test (POST)"
     }
 
     fn answer(&self, asked: Asked) -> Pin<Box<dyn Future<Output = Option<Answer>> + Send + '_>> {

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -15,6 +14,7 @@ use tracing::info;
 
 use crate::board::Board;
 use crate::config::{Config, Input};
+use crate::dispatch::Dispatcher;
 use crate::metrics::Metrics;
 use crate::pages::Pages;
 use crate::rulefiles::Keeper;
@@ -60,9 +60,19 @@ pub async fn scan(config: &Config, stop: impl Future<Output = ()>) -> Result<(),
     let dir = config.rules.clone();
     let keeper = tokio::task::spawn_blocking(move || Keeper::new(&dir, &last_good));
     let keeper = keeper.await.context("read the rules")?;
-    let board = Arc::new(Board::new(config.input.to_string(), config.rules.clone()));
+    let dispatcher = Dispatcher::open(
+        &config.state,
+        &config.webhooks,
+        &config.triggers,
+        &mut telemetry,
+    );
+    let dispatcher = dispatcher.await.context("open the webhooks' queue")?;
+    let board = Arc::new(Board::new(
+        config.input.to_string(),
+        config.rules.clone(),
+        dispatcher.status(),
+    ));
     let wake = Arc::new(Notify::new());
-    let needed = Arc::new(AtomicI64::new(i64::MAX));
     let parts = Parts {
         store,
         source,
@@ -72,12 +82,14 @@ pub async fn scan(config: &Config, stop: impl Future<Output = ()>) -> Result<(),
         input: health.component("input"),
         disk: health.component("disk"),
         pulse: health.pulse("scan"),
-        wake,
-        needed,
+        wake: Arc::clone(&wake),
+        needed: dispatcher.needed(),
     };
     parts.disk.ok();
     let scan = Scan::new(config, parts).await?;
     let (tell, told) = watch::channel(false);
+    let mut dispatching = JoinSet::new();
+    dispatching.spawn(dispatcher.run(wake, until(told.clone())));
     let mut tasks = JoinSet::new();
     tasks.spawn(keeper.keep());
     let pages = Pages::new(config, Arc::clone(&board));
@@ -87,9 +99,14 @@ pub async fn scan(config: &Config, stop: impl Future<Output = ()>) -> Result<(),
     let mut scanning = tokio::task::spawn_blocking(move || handle.block_on(scan.run(told)));
     service::notify::ready();
     info!(input = %config.input, "scanning");
+    let mut lost = None;
     let ended = tokio::select! {
         () = stop => None,
         ended = &mut scanning => Some(ended),
+        Some(ended) = dispatching.join_next() => {
+            lost = ended.err();
+            None
+        }
     };
     service::notify::stopping();
     let _ = tell.send(true);
@@ -97,8 +114,23 @@ pub async fn scan(config: &Config, stop: impl Future<Output = ()>) -> Result<(),
         Some(ended) => ended,
         None => scanning.await,
     };
+    // What was committed last is sent by the next start, if not now.
+    while let Some(ended) = dispatching.join_next().await {
+        lost = lost.or(ended.err());
+    }
     tasks.shutdown().await;
-    Ok(ended.context("the scanning thread").flatten()?)
+    ended.context("the scanning thread").flatten()?;
+    match lost {
+        Some(error) => Err(anyhow::Error::new(error)
+            .context("the webhooks' loop")
+            .into()),
+        None => Ok(()),
+    }
+}
+
+/// Ends when it is told so, or nobody can tell any more.
+async fn until(mut told: watch::Receiver<bool>) {
+    let _ = told.wait_for(|told| *told).await;
 }
 
 /// Rule files as they were last good.

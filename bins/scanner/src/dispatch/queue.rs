@@ -1,0 +1,407 @@
+//! `deliveries.sqlite`: webhooks that wait, those that arrived or were given up lately, what is known of each trigger,
+//! and how far events were read. What belongs together is written together.
+//!
+//! It has no way to the events: the dispatcher reads those by an [`EventReader`](crate::store::EventReader).
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteRow, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, Executor as _, Row as _, SqliteConnection};
+
+use super::flood::Open;
+
+mod finish;
+mod list;
+
+pub(crate) use finish::{Attempt, Verdict};
+pub(crate) use list::Listed;
+
+/// The connection.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    path: PathBuf,
+    connection: SqliteConnection,
+}
+
+/// A webhook that waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Waiting {
+    pub(crate) id: i64,
+    /// The event's id.
+    pub(crate) event: String,
+    /// The event.
+    pub(crate) body: String,
+    pub(crate) truncated: u64,
+    pub(crate) attempts: u32,
+    /// Attempts that the receiver refused.
+    pub(crate) rejected: u32,
+    pub(crate) due_ms: i64,
+    /// Whether an operator asked for it again.
+    pub(crate) replayed: bool,
+}
+
+/// What one event leads to for one trigger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) trigger: String,
+    pub(crate) event: String,
+    pub(crate) body: String,
+    pub(crate) due_ms: i64,
+    /// The event whose webhook it is folded into, if that is not sent yet; else it gets one of its own.
+    pub(crate) into: Option<String>,
+}
+
+/// What is known of a trigger.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Health {
+    /// A mark of the URL that all of this is about.
+    pub(crate) url_mark: i64,
+    /// When the first of the failures was that nothing arrived since.
+    pub(crate) failing_since_ms: Option<i64>,
+    pub(crate) failures: u32,
+    pub(crate) last_ms: Option<i64>,
+    pub(crate) last_status: Option<u16>,
+    pub(crate) last_error: Option<String>,
+    /// Why nothing is sent to it any more.
+    pub(crate) disabled: Option<String>,
+}
+
+/// What [`Queue::admit`] did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Admitted {
+    pub(crate) new: u64,
+    pub(crate) folded: u64,
+    /// Given up because too many waited.
+    pub(crate) overflowed: u64,
+}
+
+/// A queue with its counts.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) queue: Queue,
+    /// The last event that was read; `None` on a first start.
+    pub(crate) cursor: Option<i64>,
+}
+
+impl Queue {
+    /// Opens the file in the state directory, made with its tables if it is not there.
+    ///
+    /// # Errors
+    /// It is damaged, another version's, or cannot be used.
+    pub(crate) async fn open(state: &Path) -> anyhow::Result<Opened> {
+        let path = state.join(FILE);
+        let connection = SqliteConnectOptions::new()
+            .filename(&path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(BUSY)
+            .optimize_on_close(false, None)
+            .disable_statement_logging()
+            .connect()
+            .await
+            .with_context(|| format!("open {}", path.display()))?;
+        let mut queue = Self { path, connection };
+        let path = queue.path.display().to_string();
+        queue
+            .prepare()
+            .await
+            .with_context(|| format!("open {path}"))?;
+        let cursor = sqlx::query_scalar("SELECT cursor FROM dispatch")
+            .fetch_optional(&mut queue.connection)
+            .await?;
+        Ok(Opened { queue, cursor })
+    }
+
+    /// Opens the file to look only; `None` when there is none yet.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub(crate) async fn peek(state: &Path) -> anyhow::Result<Option<Self>> {
+        let path = state.join(FILE);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let connection = SqliteConnectOptions::new()
+            .filename(&path)
+            .read_only(true)
+            .busy_timeout(BUSY)
+            .disable_statement_logging()
+            .connect()
+            .await
+            .with_context(|| format!("open {}", path.display()))?;
+        Ok(Some(Self { path, connection }))
+    }
+
+    async fn prepare(&mut self) -> anyhow::Result<()> {
+        let sound: String = sqlx::query_scalar("PRAGMA quick_check(1)")
+            .fetch_one(&mut self.connection)
+            .await?;
+        if sound != "ok" {
+            bail!("it is damaged: {sound}");
+        }
+        let found: i64 = sqlx::query_scalar("PRAGMA user_version")
+            .fetch_one(&mut self.connection)
+            .await?;
+        match found {
+            VERSION => Ok(()),
+            0 => self
+                .write(async |to| create(to).await)
+                .await
+                .map_err(Into::into),
+            _ => bail!("it has schema version {found}, this program knows {VERSION}"),
+        }
+    }
+
+    /// Sets how far events were read, when that is not known or known to be wrong.
+    pub(crate) async fn begin_at(&mut self, cursor: i64) -> sqlx::Result<()> {
+        self.write(async |to| move_cursor(to, cursor).await).await
+    }
+
+    /// Takes in what events up to `cursor` lead to, all of it or nothing. An entry that is there already is left
+    /// alone. `flying` are webhooks that are being sent, which are not given up.
+    pub(crate) async fn admit(
+        &mut self,
+        cursor: i64,
+        entries: &[Entry],
+        flying: &[i64],
+        now_ms: i64,
+    ) -> sqlx::Result<Admitted> {
+        let mut admitted = Admitted::default();
+        let done = &mut admitted;
+        self.write(async move |to| {
+            *done = Admitted::default();
+            for entry in entries {
+                take_in(to, entry, flying, now_ms, done).await?;
+            }
+            move_cursor(to, cursor).await
+        })
+        .await?;
+        Ok(admitted)
+    }
+
+    /// How many wait for each trigger.
+    pub(crate) async fn counts(&mut self) -> sqlx::Result<Vec<(String, u64)>> {
+        let rows = sqlx::query(
+            "SELECT trigger, count(*) FROM deliveries WHERE state = 'waiting' GROUP BY trigger",
+        )
+        .fetch_all(&mut self.connection)
+        .await?;
+        rows.iter()
+            .map(|row| Ok((row.try_get(0)?, unsigned(row.try_get(1)?))))
+            .collect()
+    }
+
+    /// The one whose turn it is.
+    pub(crate) async fn head(&mut self, trigger: &str) -> sqlx::Result<Option<Waiting>> {
+        let row = sqlx::query(
+            "SELECT * FROM deliveries WHERE trigger = ? AND state = 'waiting' ORDER BY place LIMIT 1",
+        )
+        .bind(trigger)
+        .fetch_optional(&mut self.connection)
+        .await?;
+        row.as_ref().map(waiting).transpose()
+    }
+
+    /// The one that still takes further events in.
+    pub(crate) async fn open_of(&mut self, trigger: &str) -> sqlx::Result<Option<Open>> {
+        let row = sqlx::query(
+            "SELECT event_id, due_ms FROM deliveries WHERE trigger = ? AND state = 'waiting' \
+             AND attempts = 0 AND due_ms > created_ms ORDER BY place DESC LIMIT 1",
+        )
+        .bind(trigger)
+        .fetch_optional(&mut self.connection)
+        .await?;
+        row.map(|row| {
+            Ok(Open {
+                event: row.try_get(0)?,
+                until_ms: row.try_get(1)?,
+            })
+        })
+        .transpose()
+    }
+
+    /// A number that changes when another connection wrote: an operator's replay.
+    pub(crate) async fn version(&mut self) -> sqlx::Result<i64> {
+        sqlx::query_scalar("PRAGMA data_version")
+            .fetch_one(&mut self.connection)
+            .await
+    }
+
+    /// One transaction, by statements of its own: sqlx's count wrong once SQLite has rolled one back by itself (disk
+    /// full).
+    async fn write(
+        &mut self,
+        fill: impl AsyncFnOnce(&mut SqliteConnection) -> sqlx::Result<()>,
+    ) -> sqlx::Result<()> {
+        let connection = &mut self.connection;
+        if connection.execute("BEGIN IMMEDIATE").await.is_err() {
+            // One whose end failed may still be open.
+            roll_back(connection).await;
+            connection.execute("BEGIN IMMEDIATE").await?;
+        }
+        let written = match fill(connection).await {
+            Ok(()) => connection.execute("COMMIT").await.map(drop),
+            Err(error) => Err(error),
+        };
+        if written.is_err() {
+            roll_back(connection).await;
+        }
+        written
+    }
+}
+
+async fn roll_back(connection: &mut SqliteConnection) {
+    if let Err(error) = connection.execute("ROLLBACK").await {
+        tracing::debug!(%error, "nothing to roll back");
+    }
+}
+
+async fn create(to: &mut SqliteConnection) -> sqlx::Result<()> {
+    for statement in SCHEMA {
+        to.execute(*statement).await?;
+    }
+    Ok(())
+}
+
+async fn move_cursor(to: &mut SqliteConnection, cursor: i64) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO dispatch (one, cursor) VALUES (1, ?) \
+         ON CONFLICT (one) DO UPDATE SET cursor = excluded.cursor",
+    )
+    .bind(cursor)
+    .execute(to)
+    .await
+    .map(drop)
+}
+
+async fn take_in(
+    to: &mut SqliteConnection,
+    entry: &Entry,
+    flying: &[i64],
+    now_ms: i64,
+    done: &mut Admitted,
+) -> sqlx::Result<()> {
+    if let Some(into) = &entry.into {
+        let folded = sqlx::query(
+            "UPDATE deliveries SET truncated = truncated + 1 \
+             WHERE trigger = ? AND event_id = ? AND state = 'waiting' AND attempts = 0",
+        )
+        .bind(&entry.trigger)
+        .bind(into)
+        .execute(&mut *to)
+        .await?;
+        if folded.rows_affected() > 0 {
+            done.folded += 1;
+            return Ok(());
+        }
+    }
+    let new = sqlx::query(
+        "INSERT INTO deliveries (trigger, event_id, body, place, created_ms, due_ms) \
+         VALUES (?, ?, ?, (SELECT coalesce(max(place), 0) + 1 FROM deliveries), ?, ?) \
+         ON CONFLICT (trigger, event_id) DO NOTHING",
+    )
+    .bind(&entry.trigger)
+    .bind(&entry.event)
+    .bind(&entry.body)
+    .bind(now_ms)
+    .bind(entry.due_ms)
+    .execute(&mut *to)
+    .await?;
+    done.new += new.rows_affected();
+    done.overflowed += overflow(to, &entry.trigger, flying, now_ms).await?;
+    Ok(())
+}
+
+/// Gives the oldest of a trigger up while more than [`MAX_WAITING`] wait.
+async fn overflow(
+    to: &mut SqliteConnection,
+    trigger: &str,
+    flying: &[i64],
+    now_ms: i64,
+) -> sqlx::Result<u64> {
+    let count: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM deliveries WHERE trigger = ? AND state = 'waiting'",
+    )
+    .bind(trigger)
+    .fetch_one(&mut *to)
+    .await?;
+    let excess = count - MAX_WAITING;
+    if excess <= 0 {
+        return Ok(0);
+    }
+    // At most one of a trigger is being sent.
+    let oldest: Vec<i64> = sqlx::query_scalar(
+        "SELECT id FROM deliveries WHERE trigger = ? AND state = 'waiting' ORDER BY place LIMIT ?",
+    )
+    .bind(trigger)
+    .bind(excess + 1)
+    .fetch_all(&mut *to)
+    .await?;
+    let dropped = oldest.into_iter().filter(|id| !flying.contains(id));
+    let mut overflowed = 0;
+    for id in dropped.take(usize::try_from(excess).unwrap_or(0)) {
+        let done = sqlx::query(
+            "UPDATE deliveries SET state = 'dead', done_ms = ?, error = ? WHERE id = ?",
+        )
+        .bind(now_ms)
+        .bind(format!("dropped: more than {MAX_WAITING} waited"))
+        .bind(id)
+        .execute(&mut *to)
+        .await?;
+        overflowed += done.rows_affected();
+    }
+    Ok(overflowed)
+}
+
+fn waiting(row: &SqliteRow) -> sqlx::Result<Waiting> {
+    Ok(Waiting {
+        id: row.try_get("id")?,
+        event: row.try_get("event_id")?,
+        body: row.try_get("body")?,
+        truncated: unsigned(row.try_get("truncated")?),
+        attempts: row.try_get("attempts")?,
+        rejected: row.try_get("rejected")?,
+        due_ms: row.try_get("due_ms")?,
+        replayed: row.try_get("replayed")?,
+    })
+}
+
+fn unsigned(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}
+
+/// Its name in the state directory.
+pub(crate) const FILE: &str = "deliveries.sqlite";
+
+/// Webhooks that wait for one trigger. More are of no use to whoever reads them.
+pub(crate) const MAX_WAITING: i64 = 1000;
+
+/// How long a statement waits for another process that holds the file: a replay, a backup.
+const BUSY: Duration = Duration::from_secs(5);
+
+const VERSION: i64 = 1;
+
+/// `place` is the order of a trigger's webhooks; a replay goes to the end. `state`: waiting, delivered, dead.
+const SCHEMA: &[&str] = &[
+    "CREATE TABLE dispatch (one INTEGER PRIMARY KEY CHECK (one = 1), cursor INTEGER NOT NULL)",
+    "CREATE TABLE deliveries (\
+       id INTEGER PRIMARY KEY AUTOINCREMENT, trigger TEXT NOT NULL, event_id TEXT NOT NULL, body TEXT NOT NULL, \
+       truncated INTEGER NOT NULL DEFAULT 0, state TEXT NOT NULL DEFAULT 'waiting', place INTEGER NOT NULL, \
+       attempts INTEGER NOT NULL DEFAULT 0, rejected INTEGER NOT NULL DEFAULT 0, \
+       replayed INTEGER NOT NULL DEFAULT 0, created_ms INTEGER NOT NULL, due_ms INTEGER NOT NULL, \
+       done_ms INTEGER, status INTEGER, error TEXT, UNIQUE (trigger, event_id))",
+    "CREATE INDEX deliveries_turn ON deliveries (trigger, state, place)",
+    "CREATE INDEX deliveries_place ON deliveries (place)",
+    "CREATE INDEX deliveries_done ON deliveries (state, done_ms)",
+    "CREATE TABLE triggers (\
+       name TEXT PRIMARY KEY NOT NULL, url_mark INTEGER NOT NULL, failing_since_ms INTEGER, \
+       failures INTEGER NOT NULL, last_ms INTEGER, last_status INTEGER, last_error TEXT, disabled TEXT\
+     ) WITHOUT ROWID",
+    "PRAGMA user_version = 1",
+];
+
+#[cfg(test)]
+mod tests;

@@ -44,6 +44,8 @@ pub(crate) enum Said {
     Enter {
         /// Whose it is.
         worker: Arc<Worker>,
+        /// The worker has as many connections as it may: another one has to make room.
+        full: bool,
         /// Where it is answered.
         mailbox: Arc<Mailbox>,
     },

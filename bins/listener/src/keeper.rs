@@ -84,6 +84,7 @@ impl Keeper {
         disk.ok();
         let admission = AdmissionLimits {
             connections: config.limits.connections_per_worker,
+            silent: config.limits.idle / 4,
             ..AdmissionLimits::default()
         };
         Keeper {
@@ -181,8 +182,18 @@ impl Keeper {
     async fn take(&mut self, item: Item) {
         match item {
             Item::Frames(batch) => self.frames(batch).await,
-            Item::Said(connection, Said::Enter { worker, mailbox }) => {
-                self.links.enter(connection, worker, mailbox);
+            Item::Said(
+                connection,
+                Said::Enter {
+                    worker,
+                    full,
+                    mailbox,
+                },
+            ) => {
+                let now = Instant::now();
+                if self.links.enter(connection, worker, mailbox, full, now) {
+                    self.metrics.displaced.inc();
+                }
             }
             Item::Said(connection, Said::Over) => self.over(connection),
             Item::Said(connection, said) => self.said(connection, said).await,

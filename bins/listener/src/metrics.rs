@@ -43,6 +43,8 @@ pub(crate) struct Metrics {
     /// `takeovers`, `conflicts`: streams that a newer connection took over, and those too often.
     pub(crate) takeovers: Counter,
     pub(crate) conflicts: Counter,
+    /// `displaced`: silent connections that made room for a newer one of their worker.
+    pub(crate) displaced: Counter,
     /// `epochs_opened`: new to the archive.
     pub(crate) epochs_opened: Counter,
     /// `gaps{cause}`, `gap_bytes{cause}`: bytes that will never come.
@@ -93,6 +95,10 @@ impl Metrics {
             acks: r.metric("acks", "Acknowledgements, one a window and connection"),
             takeovers: r.metric("takeovers", "Streams that a newer connection took over"),
             conflicts: r.metric("conflicts", "Takeovers of a stream beyond five a minute"),
+            displaced: r.metric(
+                "displaced",
+                "Silent connections that made room for a newer one of their worker",
+            ),
             epochs_opened: r.metric("epochs_opened", "Epochs new to the archive"),
             gaps: r.metric("gaps", "Stretches of bytes that will never come"),
             gap_bytes: r.metric("gap_bytes", "Bytes that will never come, as far as known"),

@@ -145,7 +145,8 @@ impl Door {
             Err(refusal) => return self.refuse(addr, refusal.code(), &refusal),
         };
         let name = peer.name.clone();
-        let joined = match self.workers.join(name.as_str()) {
+        let crowds = mode == Mode::Acknowledged;
+        let joined = match self.workers.join(name.as_str(), crowds) {
             Ok(Some(joined)) => joined,
             Ok(None) => {
                 let why = format!("{name} has as many as it may");
@@ -165,7 +166,7 @@ impl Door {
         let shared = Arc::clone(&self.shared);
         let end = match mode {
             Mode::Acknowledged => {
-                let session = Acknowledged::new(stream, peer, Arc::clone(&worker), shared);
+                let session = Acknowledged::new(stream, peer, &joined, shared);
                 session.run().await
             }
             _ => {
@@ -173,6 +174,10 @@ impl Door {
                 session.run().await
             }
         };
+        if joined.full && matches!(end, End::Declined(Code::Limit)) {
+            let why = format!("{} has as many as it may", worker.name());
+            self.refuse(addr, "worker_connections", &why);
+        }
         self.report(addr, worker.name(), &end);
     }
 

@@ -118,8 +118,9 @@ impl Workers {
         }
     }
 
-    /// The worker of a new connection; `None` when it has as many as it may.
-    pub(crate) fn join(&self, name: &str) -> Result<Option<Joined>, NameError> {
+    /// The worker of a new connection; `None` when it has as many as it may. With `crowds` one that may displace another
+    /// is let in over the limit: there are never more than twice as many.
+    pub(crate) fn join(&self, name: &str, crowds: bool) -> Result<Option<Joined>, NameError> {
         let mut by_name = self.by_name.lock().unwrap_or_else(PoisonError::into_inner);
         let worker = match by_name.get(name) {
             Some(worker) => worker,
@@ -142,7 +143,9 @@ impl Workers {
             }
         };
         // Under the lock, so that two can't both be the last.
-        if worker.connections.load(Ordering::Relaxed) >= self.max_connections {
+        let count = worker.connections.load(Ordering::Relaxed);
+        let full = count >= self.max_connections;
+        if full && (!crowds || count >= self.max_connections.saturating_mul(2)) {
             return Ok(None);
         }
         if worker.connections.fetch_add(1, Ordering::Relaxed) == 0 {
@@ -151,6 +154,7 @@ impl Workers {
         let worker = Arc::clone(worker);
         Ok(Some(Joined {
             worker,
+            full,
             connected: self.connected.clone(),
         }))
     }
@@ -177,6 +181,8 @@ impl Workers {
 #[derive(Debug)]
 pub(crate) struct Joined {
     pub(crate) worker: Arc<Worker>,
+    /// It had as many connections as it may: another one has to make room.
+    pub(crate) full: bool,
     connected: Gauge,
 }
 

@@ -13,8 +13,11 @@ pub struct ConnectionId(pub u64);
 /// Limits of one worker or stream.
 #[derive(Debug, Clone)]
 pub struct AdmissionLimits {
-    /// Connections of a worker.
+    /// Connections of a worker, without those that have to leave.
     pub connections: usize,
+    /// When there are so many, one of which nothing was heard for so long makes room for a newer one: longer than a peer
+    /// that is alive is silent, which says something every ten seconds.
+    pub silent: Duration,
     /// Streams of a worker that are connected.
     pub streams: usize,
     /// New epochs of a worker in an hour.
@@ -29,6 +32,7 @@ impl Default for AdmissionLimits {
     fn default() -> Self {
         Self {
             connections: 16,
+            silent: Duration::from_secs(15),
             streams: 16,
             epochs: 600,
             takeovers: 5,
@@ -66,9 +70,16 @@ pub struct Admission {
 
 #[derive(Debug, Default)]
 struct Worker {
-    connections: Vec<ConnectionId>,
+    connections: Vec<Connection>,
     streams: BTreeMap<String, Stream>,
     opened: VecDeque<Instant>,
+}
+
+#[derive(Debug)]
+struct Connection {
+    id: ConnectionId,
+    /// It made room for another one, and is not over yet.
+    leaves: bool,
 }
 
 #[derive(Debug)]
@@ -89,17 +100,45 @@ impl Admission {
         }
     }
 
-    /// A worker connected.
+    /// A worker connected. `silent` says for how long nothing was heard of one of its connections; `full` that there is no
+    /// room for more, however few are known here. If another connection has to make room, that one is given: fence it
+    /// ([`Receiver::handle_superseded`](crate::receiver::Receiver::handle_superseded)). What it holds stays its own until
+    /// [`Admission::released`].
     ///
     /// # Errors
-    /// The worker has too many connections: refuse it with this code.
-    pub fn connect(&mut self, worker: &str, connection: ConnectionId) -> Result<(), Code> {
-        let worker = self.workers.entry(worker.to_owned()).or_default();
-        if worker.connections.len() >= self.limits.connections {
-            return Err(Code::Limit);
+    /// The worker has too many connections, and all are alive: refuse it with this code.
+    pub fn connect(
+        &mut self,
+        worker: &str,
+        connection: ConnectionId,
+        full: bool,
+        silent: impl Fn(ConnectionId) -> Duration,
+    ) -> Result<Option<ConnectionId>, Code> {
+        let connections = &mut self
+            .workers
+            .entry(worker.to_owned())
+            .or_default()
+            .connections;
+        let most = self.limits.connections;
+        let stay = connections.iter().filter(|known| !known.leaves).count();
+        let mut displaced = None;
+        if full || stay >= most {
+            // Those that leave are bounded too: a disk that is full keeps them.
+            let room = connections.len() < most.saturating_mul(2);
+            let staying = connections.iter_mut().filter(|known| room && !known.leaves);
+            let oldest = staying
+                .map(|known| (silent(known.id), known))
+                .filter(|(silent, _)| *silent >= self.limits.silent)
+                .max_by_key(|(silent, _)| *silent);
+            let (_, oldest) = oldest.ok_or(Code::Limit)?;
+            oldest.leaves = true;
+            displaced = Some(oldest.id);
         }
-        worker.connections.push(connection);
-        Ok(())
+        connections.push(Connection {
+            id: connection,
+            leaves: false,
+        });
+        Ok(displaced)
     }
 
     /// A connection wants a stream: the newest one wins.
@@ -145,7 +184,7 @@ impl Admission {
     /// waited for its stream.
     pub fn released(&mut self, worker: &str, connection: ConnectionId) -> Option<ConnectionId> {
         let entry = self.workers.get_mut(worker)?;
-        entry.connections.retain(|known| *known != connection);
+        entry.connections.retain(|known| known.id != connection);
         let mut next = None;
         for stream in entry.streams.values_mut() {
             if stream.waiting == Some(connection) {

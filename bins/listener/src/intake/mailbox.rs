@@ -1,8 +1,9 @@
 //! What the archive's owner tells an acknowledged connection.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use delivery::control::Held;
 use delivery::receiver::Standing;
@@ -49,14 +50,43 @@ impl News {
 
 /// Letters to one connection, in their order. Never waits. What can be said again and again takes one place, and a
 /// connection asks one question at a time, so that a handful is the most there can be.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Mailbox {
     letters: Mutex<VecDeque<News>>,
     blocked: AtomicBool,
     wake: Notify,
+    since: Instant,
+    /// When something was heard of the peer last: milliseconds of `since`.
+    heard: AtomicU64,
+}
+
+impl Default for Mailbox {
+    fn default() -> Self {
+        Self {
+            letters: Mutex::default(),
+            blocked: AtomicBool::default(),
+            wake: Notify::default(),
+            since: Instant::now(),
+            heard: AtomicU64::new(0),
+        }
+    }
 }
 
 impl Mailbox {
+    /// Something was heard of the peer, or nobody listened to it.
+    pub(crate) fn hear(&self, now: Instant) {
+        let since = now.saturating_duration_since(self.since).as_millis();
+        let since = u64::try_from(since).unwrap_or(u64::MAX);
+        self.heard.store(since, Ordering::Relaxed);
+    }
+
+    /// For how long nothing was heard of the peer.
+    pub(crate) fn silent(&self, now: Instant) -> Duration {
+        let heard = Duration::from_millis(self.heard.load(Ordering::Relaxed));
+        now.saturating_duration_since(self.since)
+            .saturating_sub(heard)
+    }
+
     /// Adds a letter; a commit replaces one that nobody has read.
     pub(crate) fn put(&self, news: News) {
         let mut letters = self.letters.lock().unwrap_or_else(PoisonError::into_inner);

@@ -25,8 +25,8 @@ pub(crate) struct Seat {
 }
 
 impl Intake {
-    /// A place for a new connection.
-    pub(crate) async fn enter(&self, worker: &Arc<Worker>) -> Result<Seat, Closed> {
+    /// A place for a new connection; `full`: another one of its worker has to make room.
+    pub(crate) async fn enter(&self, worker: &Arc<Worker>, full: bool) -> Result<Seat, Closed> {
         let last = self.items.clone().reserve_owned().await;
         let seat = Seat {
             connection: self.next_connection(),
@@ -37,6 +37,7 @@ impl Intake {
         };
         let enter = Said::Enter {
             worker: Arc::clone(worker),
+            full,
             mailbox: Arc::clone(&seat.mailbox),
         };
         let enter = Item::Said(seat.connection, enter);

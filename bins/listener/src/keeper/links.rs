@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use archive::{Handle, StreamKey};
 use delivery::{Admission, AdmissionLimits, Claimed, Code, ConnectionId, EpochId, Hash, Offset};
@@ -60,14 +60,29 @@ impl Links {
         }
     }
 
-    /// A new connection, refused if its worker has too many.
-    pub(super) fn enter(&mut self, id: ConnectionId, worker: Arc<Worker>, mailbox: Arc<Mailbox>) {
-        if let Err(code) = self.admission.connect(worker.name(), id) {
-            mailbox.put(News::Refused(
-                code,
-                "as many connections as a worker may have",
-            ));
+    /// A new connection, refused if its worker has too many and none of them is silent; whether one has to leave.
+    pub(super) fn enter(
+        &mut self,
+        id: ConnectionId,
+        worker: Arc<Worker>,
+        mailbox: Arc<Mailbox>,
+        full: bool,
+        now: Instant,
+    ) -> bool {
+        let silent = |id: ConnectionId| match self.by_id.get(&id) {
+            Some(link) if !self.blocked => link.mailbox.silent(now),
+            _ => Duration::ZERO,
+        };
+        let connected = self.admission.connect(worker.name(), id, full, silent);
+        if let Err(code) = connected {
+            let why = "as many connections as a worker may have";
+            mailbox.put(News::Refused(code, why));
         }
+        let displaced = connected.ok().flatten().and_then(|id| self.by_id.get(&id));
+        if let Some(older) = displaced {
+            older.mailbox.put(News::Superseded);
+        }
+        let displaces = displaced.is_some();
         let link = Link {
             worker,
             mailbox,
@@ -78,10 +93,12 @@ impl Links {
             open: None,
             pending: 0,
             wants: false,
-            void: false,
+            // It takes nothing from anybody before it has heard that.
+            void: connected.is_err(),
             over: false,
         };
         self.by_id.insert(id, link);
+        displaces
     }
 
     /// One that counts.

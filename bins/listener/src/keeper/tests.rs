@@ -100,7 +100,7 @@ async fn send(intake: Intake) -> BTreeMap<String, Vec<u8>> {
     let mut sent = BTreeMap::<String, Vec<u8>>::new();
     for n in 0..150 {
         let name = format!("w{}", n % 3);
-        let joined = workers.join(&name).unwrap().unwrap();
+        let joined = workers.join(&name, false).unwrap().unwrap();
         let mut frames = Vec::new();
         framing::encode(
             format!("{n} {}", "x".repeat(n * 17 % 3000)).as_bytes(),
@@ -219,7 +219,7 @@ async fn a_stop_ends_the_wait_for_a_disk_and_says_what_is_lost() {
     };
     let sending = async {
         let workers = Workers::new(0, 16, Gauge::default());
-        let joined = workers.join("w").unwrap().unwrap();
+        let joined = workers.join("w", false).unwrap().unwrap();
         intake
             .send(
                 &Intake::share(),

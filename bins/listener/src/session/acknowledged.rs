@@ -18,7 +18,7 @@ use super::wire::{Moved, Wire};
 use super::{CLOSE_LIMIT, End, MAX_PAUSE, Shared};
 use crate::intake::{Closed, Mailbox, News, Said, Seat, Sending};
 use crate::metrics::count;
-use crate::workers::{Stream, Worker};
+use crate::workers::{Joined, Stream, Worker};
 
 mod acting;
 mod taking;
@@ -28,6 +28,8 @@ pub(crate) struct Acknowledged<IO> {
     wire: Wire<IO>,
     peer: Peer,
     worker: Arc<Worker>,
+    /// Another connection of the worker has to make room.
+    full: bool,
     shared: Arc<Shared>,
     receiver: Receiver,
     /// What the archive's owner is to be told, in order.
@@ -82,14 +84,15 @@ impl<IO: AsyncBufRead + AsyncWrite + Unpin> Acknowledged<IO> {
     pub(crate) fn new(
         io: IO,
         peer: Peer,
-        worker: Arc<Worker>,
+        joined: &Joined,
         shared: Arc<Shared>,
     ) -> Acknowledged<IO> {
         let receiver = Receiver::new(shared.limits.clone(), shared.archive, Instant::now());
         Acknowledged {
             wire: Wire::new(io, Arc::clone(&shared)),
             peer,
-            worker,
+            worker: Arc::clone(&joined.worker),
+            full: joined.full,
             receiver,
             queue: VecDeque::new(),
             waiting: None,
@@ -119,7 +122,7 @@ impl<IO: AsyncBufRead + AsyncWrite + Unpin> Acknowledged<IO> {
         let mut stop = self.stop.clone();
         let seat = tokio::select! {
             biased;
-            seat = self.shared.intake.enter(&self.worker) => seat.ok(),
+            seat = self.shared.intake.enter(&self.worker, self.full) => seat.ok(),
             () = stopped(&mut stop) => None,
         };
         let end = match seat {
@@ -170,6 +173,10 @@ impl<IO: AsyncBufRead + AsyncWrite + Unpin> Acknowledged<IO> {
             }
         }
         let may_take = self.may_take(seat.mailbox(), now);
+        if self.came || !may_take {
+            // A peer to which we do not listen is not silent.
+            seat.mailbox().hear(now);
+        }
         if may_take && std::mem::take(&mut self.came) {
             let partial = !self.wire.inbound.buf.is_empty();
             self.receiver.handle_progress(partial, now);

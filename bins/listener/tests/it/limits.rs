@@ -1,8 +1,10 @@
 //! Limits bite the one who passes them, and nobody else.
 
+use delivery::control::Beat;
+use delivery::{Code, Control, GapCause};
 use tokio::net::TcpStream;
 
-use crate::link::{at, epoch};
+use crate::link::{at, epoch, hello};
 use crate::sending::Sending;
 use crate::support::{Master, frames, lines};
 
@@ -69,6 +71,47 @@ async fn refuses_more_connections_than_allowed() {
     master.merged(5).await;
 }
 
+/// Its host is gone, and nobody said so; the others are alive.
+#[tokio::test]
+async fn a_silent_connection_makes_room_for_a_newer_one() {
+    let mut master = Master::with("[limits]\nidle = \"8s\"\nconnections_per_worker = 2\n");
+    master.start().await;
+    let identity = master.enroll("web-1");
+    let (mut silent, _) = master.resumed(&identity, "a", 1).await;
+    let (mut alive, _) = master.resumed(&identity, "b", 2).await;
+    silent.client.send(b"3 one").await;
+    silent.acked(1, 4).await;
+    let mut newer = loop {
+        alive.say(&beat()).await;
+        let mut link = master.link(&identity).await;
+        link.say(&Control::Hello(hello("a", epoch(1)))).await;
+        match link.hear().await.unwrap() {
+            Some(Control::Refuse(refuse)) => assert_eq!(refuse.code, Code::Limit),
+            Some(Control::Resume(resume)) => {
+                assert_eq!(resume.offset, at(4));
+                break link;
+            }
+            other => panic!("{other:?}"),
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    };
+    assert_eq!(silent.refused().await.code, Code::Superseded);
+    newer.client.send(b"3 two").await;
+    newer.acked(1, 8).await;
+    alive.client.send(b"2 ok").await;
+    alive.acked(2, 3).await;
+    assert_eq!(master.stream("web-1", "a", epoch(1)), b"one\ntwo\n");
+    master.shows("displaced_total", 1).await;
+}
+
+fn beat() -> Control {
+    Control::Beat(Beat {
+        backlog_bytes: 0,
+        oldest_ms: 0,
+        clock_ms: 0,
+    })
+}
+
 #[tokio::test]
 async fn a_rate_pauses_and_loses_nothing() {
     let mut master = Master::with("[limits]\nrate = \"100KiB\"\n");
@@ -87,7 +130,7 @@ async fn empty_lines_count_against_a_rate_as_well() {
     let (mut link, _) = master.resumed(&master.enroll("web-1"), "decky", 1).await;
     let begun = std::time::Instant::now();
     for _ in 0..4 {
-        link.say(&delivery::Control::Blank { count: 65536 }).await;
+        link.say(&Control::Blank { count: 65536 }).await;
     }
     link.acked(1, 4 << 16).await;
     assert!(begun.elapsed().as_millis() > 1500, "{:?}", begun.elapsed());
@@ -117,9 +160,9 @@ async fn many_gaps_cost_their_sender_and_nobody_else() {
     let mut wire = Vec::new();
     for n in 1..=50 {
         framing::encode(b"x", &mut wire);
-        let skip = delivery::Control::Skip {
+        let skip = Control::Skip {
             to: at(n * 10),
-            cause: delivery::GapCause::LagCap,
+            cause: GapCause::LagCap,
         };
         framing::encode_control(&skip.encode().unwrap(), &mut wire);
     }

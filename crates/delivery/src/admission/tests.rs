@@ -4,6 +4,11 @@ use super::*;
 
 const W: &str = "web-1";
 
+/// Everybody says something now and then.
+fn alive(_: ConnectionId) -> Duration {
+    Duration::from_secs(10)
+}
+
 fn id(n: u64) -> ConnectionId {
     ConnectionId(n)
 }
@@ -58,10 +63,10 @@ fn limits_bind_one_worker_only() {
         ..AdmissionLimits::default()
     };
     let mut admission = Admission::new(limits);
-    assert_eq!(admission.connect(W, id(1)), Ok(()));
-    assert_eq!(admission.connect(W, id(2)), Ok(()));
-    assert_eq!(admission.connect(W, id(3)), Err(Code::Limit));
-    assert_eq!(admission.connect("web-2", id(4)), Ok(()));
+    assert_eq!(admission.connect(W, id(1), false, alive), Ok(None));
+    assert_eq!(admission.connect(W, id(2), false, alive), Ok(None));
+    assert_eq!(admission.connect(W, id(3), false, alive), Err(Code::Limit));
+    assert_eq!(admission.connect("web-2", id(4), false, alive), Ok(None));
     assert_eq!(admission.claim(W, "a", id(1), now), Claimed::Granted);
     assert_eq!(
         admission.claim(W, "b", id(2), now),
@@ -72,7 +77,50 @@ fn limits_bind_one_worker_only() {
     assert!(!admission.may_open(W, now) && admission.may_open("web-2", now));
     assert!(admission.may_open(W, now + Duration::from_secs(3600)));
     admission.released(W, id(1));
-    assert_eq!(admission.connect(W, id(3)), Ok(()));
+    assert_eq!(admission.connect(W, id(3), false, alive), Ok(None));
+}
+
+#[test]
+fn the_longest_silent_connection_makes_room_and_keeps_its_stream_until_it_is_over() {
+    let now = Instant::now();
+    let limits = AdmissionLimits {
+        connections: 3,
+        ..AdmissionLimits::default()
+    };
+    let mut admission = Admission::new(limits);
+    for n in [1, 2, 3] {
+        assert_eq!(admission.connect(W, id(n), false, alive), Ok(None));
+        admission.claim(W, ["a", "b", "c"][n as usize - 1], id(n), now);
+    }
+    assert_eq!(admission.connect(W, id(4), false, alive), Err(Code::Limit));
+    let silent = |known: ConnectionId| Duration::from_secs([20, 30, 10][known.0 as usize - 1]);
+    assert_eq!(admission.connect(W, id(4), false, silent), Ok(Some(id(2))));
+    let takeover = Claimed::Takeover {
+        fence: id(2),
+        loser: None,
+        conflict: false,
+    };
+    assert_eq!(admission.claim(W, "b", id(4), now), takeover);
+    // Each makes room once, and nobody while too many leave.
+    let silent = |known: ConnectionId| Duration::from_secs(60 - known.0);
+    for (n, displaced) in [(5, 1), (6, 3)] {
+        assert_eq!(
+            admission.connect(W, id(n), false, silent),
+            Ok(Some(id(displaced)))
+        );
+    }
+    assert_eq!(admission.connect(W, id(7), false, silent), Err(Code::Limit));
+    assert_eq!(admission.released(W, id(2)), Some(id(4)));
+    assert_eq!(admission.connect(W, id(7), false, silent), Ok(Some(id(4))));
+}
+
+#[test]
+fn who_has_no_room_for_other_reasons_needs_somebody_to_leave() {
+    let mut admission = Admission::new(AdmissionLimits::default());
+    let silent = |_| Duration::from_secs(60);
+    assert_eq!(admission.connect(W, id(1), true, silent), Err(Code::Limit));
+    assert_eq!(admission.connect(W, id(1), false, silent), Ok(None));
+    assert_eq!(admission.connect(W, id(2), true, silent), Ok(Some(id(1))));
 }
 
 #[test]
@@ -90,7 +138,7 @@ fn a_fifth_epoch_closes_the_oldest() {
 fn forgets_who_is_gone() {
     let now = Instant::now();
     let mut admission = Admission::new(AdmissionLimits::default());
-    assert_eq!(admission.connect(W, id(1)), Ok(()));
+    assert_eq!(admission.connect(W, id(1), false, alive), Ok(None));
     admission.claim(W, "a", id(1), now);
     admission.may_open(W, now);
     admission.released(W, id(1));

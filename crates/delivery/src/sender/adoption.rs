@@ -95,7 +95,10 @@ impl Sender {
             }
             adoption.next(self.limits.head);
         }
-        match (adoption.begins, adoption.weak) {
+        // Less than what is known to be common is no news.
+        let common = self.source.common;
+        let begins = adoption.begins.filter(|(_, end)| *end > common);
+        match (begins, adoption.weak) {
             (Some((epoch, end)), weak) if weak.is_none_or(|(_, at)| at <= end) => {
                 self.adopted(Adopted::Epoch(epoch));
             }

@@ -33,9 +33,10 @@ pub(super) struct Listener {
     bug: Option<Bug>,
 }
 
-/// Few takeovers are a conflict, so that some are.
+/// Few takeovers are a conflict, and few connections too many, so that some are.
 fn limits() -> AdmissionLimits {
     AdmissionLimits {
+        connections: 3,
         takeovers: 2,
         ..AdmissionLimits::default()
     }
@@ -45,6 +46,8 @@ fn limits() -> AdmissionLimits {
 pub(super) struct Connection {
     receiver: Receiver,
     buf: Vec<u8>,
+    /// When something was heard of it, or nothing was read.
+    heard: Instant,
     /// It is over, and only its window is waited for.
     over: bool,
 }
@@ -111,14 +114,32 @@ impl Listener {
         if self.drain.is_some() {
             receiver.handle_refused(crate::Code::Draining, "later");
         }
-        if self.admission.connect(WORKER, ConnectionId(link)).is_err() {
-            receiver.handle_refused(crate::Code::Limit, "connections");
+        let silent = |id: ConnectionId| match self.connections.get(&id.0) {
+            Some(known) => now.saturating_duration_since(known.heard),
+            None => Duration::ZERO,
+        };
+        match self
+            .admission
+            .connect(WORKER, ConnectionId(link), false, silent)
+        {
+            Ok(None) => {}
+            Ok(Some(displaced)) => {
+                met("silent connection displaced");
+                if let Some(older) = self.connections.get_mut(&displaced.0) {
+                    older.receiver.handle_superseded();
+                }
+            }
+            Err(code) => {
+                met("too many connections");
+                receiver.handle_refused(code, "connections");
+            }
         }
         self.connections.insert(
             link,
             Connection {
                 receiver,
                 buf: Vec::new(),
+                heard: now,
                 over: false,
             },
         );
@@ -148,13 +169,19 @@ impl Listener {
         receiver.handle_reading(!self.store.full, now);
         receiver.handle_timeout(now);
         let mut ended = false;
-        if !self.store.full {
+        if self.store.full {
+            connection.heard = now;
+        } else {
+            let before = connection.buf.len();
             ended = net.read(
                 link,
                 End::Listener,
                 1 + chance.below(300),
                 &mut connection.buf,
             );
+            if connection.buf.len() > before {
+                connection.heard = now;
+            }
         }
         self.take(&mut connection, link, now, chance, net)?;
         if ended {

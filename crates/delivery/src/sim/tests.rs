@@ -51,7 +51,7 @@ fn tell(runs: u64) {
 }
 
 /// Faults and what they lead to.
-const MET: [&str; 56] = [
+const MET: [&str; 58] = [
     "an earlier epoch grew",
     "another master has to tell",
     "beat",
@@ -99,10 +99,12 @@ const MET: [&str; 56] = [
     "rotation by rename",
     "rotation while the forwarder is down",
     "seal",
+    "silent connection displaced",
     "state from before a branch",
     "superseded",
     "takeover",
     "takeover of one that waited",
+    "too many connections",
     "twin",
     "window that failed at the index",
     "worker lost power",

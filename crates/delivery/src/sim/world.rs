@@ -149,6 +149,9 @@ impl World {
     }
 
     fn network_fault(&mut self) -> Result<(), String> {
+        if self.chance.one_in(6) {
+            self.silence();
+        }
         if let Some(link) = self.net.any(&mut self.chance) {
             if self.chance.one_in(2) {
                 self.net.cut(link, &mut self.chance);
@@ -169,6 +172,19 @@ impl World {
             self.worker.forwarder.retry_at = self.now;
         }
         Ok(())
+    }
+
+    /// Connections come about of which nothing is ever heard.
+    fn silence(&mut self) {
+        let master = self.chance.below(self.listeners.len());
+        let listener = &mut self.listeners[master];
+        for _ in 0..self.chance.below(4) {
+            let link = self.net.connect(master);
+            self.net.die(link);
+            if listener.up {
+                listener.accept(link, self.now);
+            }
+        }
     }
 
     fn worker_fault(&mut self) {

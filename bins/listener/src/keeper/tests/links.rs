@@ -36,12 +36,12 @@ fn opening(epoch: EpochId) -> Opening {
 
 fn joined(name: &str) -> Joined {
     let workers = Workers::new(0, 16, Gauge::default());
-    workers.join(name).unwrap().unwrap()
+    workers.join(name, false).unwrap().unwrap()
 }
 
 /// A connection that has opened the epoch; none: a window of its opening was void.
 async fn open(intake: &Intake, worker: &Joined) -> (Seat, Standing) {
-    let seat = intake.enter(&worker.worker).await.unwrap();
+    let seat = intake.enter(&worker.worker, false).await.unwrap();
     say(&seat, Said::Claim("decky".to_owned())).await;
     assert_eq!(hear(&seat).await, News::Claimed);
     say(&seat, Said::Open(opening(EPOCH))).await;

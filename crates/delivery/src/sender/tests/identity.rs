@@ -220,6 +220,20 @@ fn shares_what_begins_in_what_is_known_to_be_common() {
 }
 
 #[test]
+fn prefers_what_is_known_to_be_common_to_a_beginning() {
+    let file = b"one of many lines\n".repeat(300);
+    let mut other = file.clone();
+    other.extend_from_slice(b"and gone on with otherwise\n");
+    for (common, adopted) in [(5000, Adopted::Unknown), (0, Adopted::Epoch(E1))] {
+        let mut source = Bench::source(None, &file);
+        source.common = at(common);
+        let mut bench = Bench::with(source, &file);
+        bench.control(&Control::Epochs(vec![held(E1, &other)]));
+        assert_eq!(bench.actions(), [Action::Adopt(adopted)]);
+    }
+}
+
+#[test]
 fn branches_off_a_sealed_epoch_that_grew() {
     let mut bench = Bench::new(Some(E1), b"one\ntwo\n");
     let Control::Resume(mut sealed) = resume(E1, 4, b"one\n") else {

@@ -314,8 +314,9 @@ bench)
     ;;
 build)
     need_build
-    cargo build --locked --release -p audit-proxy -p collector -p forwarder -p listener "$@"
-    say "built: target/release/logferry-audit-proxy, logferry-collector, logferry-forwarder, logferry-listener"
+    cargo build --locked --release -p audit-proxy -p collector -p forwarder -p listener -p scanner "$@"
+    say "built: target/release/logferry-audit-proxy, logferry-collector, logferry-forwarder, logferry-listener," \
+        "logferry-scanner"
     ;;
 deps)
     need_build

@@ -77,6 +77,16 @@ impl Board {
         })
     }
 
+    /// The program's part of its heartbeat on the bus.
+    pub(crate) fn heartbeat(&self) -> Value {
+        let shown = self.lock().clone();
+        json!({
+            "rules": shown.rules.set.rules().len(),
+            "emitted": shown.stats.emitted,
+            "lag_bytes": shown.standing.lag_bytes,
+        })
+    }
+
     /// The `stats` page.
     pub(crate) fn stats(&self) -> Value {
         let shown = self.lock().clone();

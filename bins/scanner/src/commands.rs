@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context as _;
 use serde_json::Value;
 use service::args::{ConfigArg, StatusArgs};
-use service::config::Problems;
+use service::config::{Environment, Problems, Source};
 use service::out::Out;
 use service::{Failure, out};
 
@@ -31,17 +31,17 @@ pub fn carry_out(cli: Cli) -> Result<(), Failure> {
         Command::Rules(Rules::Replay(args)) => replay::command(&args),
         Command::Events(args) => events(&args),
         Command::Deliveries(Deliveries::List(args)) => {
-            let (config, _) = Config::read(&args.config.config)?;
+            let (config, _) = read(&args.config.config)?;
             let list = dispatch::commands::list(&config.state, args.dead, args.json);
             service::runtime(1)?.block_on(list)
         }
         Command::Deliveries(Deliveries::Replay(args)) => {
-            let (config, _) = Config::read(&args.config.config)?;
+            let (config, _) = read(&args.config.config)?;
             let replay = dispatch::commands::replay(&config.state, &args.id);
             service::runtime(1)?.block_on(replay)
         }
         Command::Trigger(Trigger::Test(args)) => {
-            let (config, _) = Config::read(&args.config.config)?;
+            let (config, _) = read(&args.config.config)?;
             let test = dispatch::commands::test(&config.webhooks, &config.triggers, &args);
             service::runtime(1)?.block_on(test)
         }
@@ -50,16 +50,29 @@ pub fn carry_out(cli: Cli) -> Result<(), Failure> {
     }
 }
 
+/// The configuration, for commands that ask.
+///
+/// # Errors
+/// Every problem at once.
+pub(crate) fn read(path: &Path) -> Result<(Config, Source), Problems> {
+    Config::read(path, &Environment::process())
+}
+
 fn page(args: &StatusArgs, page: &str) -> Result<(), Failure> {
-    let (config, _) = Config::read(&args.config)?;
+    let (config, _) = read(&args.config)?;
     service::status::page_command(&config.status, &config.access, page, args.json)
 }
 
 /// Configuration, rules, triggers and places, with everything that is wrong with any of them.
 fn check(path: &Path) -> Result<(), Failure> {
-    let mut problems = Config::load(path).err().unwrap_or_default();
+    let mut problems = Config::load(path, &Environment::process())
+        .err()
+        .unwrap_or_default();
     // What is wrong with rules and triggers as well, if it can be told where they are.
-    if let Ok((config, _)) = Config::read(path) {
+    if let Ok((config, _)) = read(path) {
+        for notice in &config.notices {
+            out::line(format_args!("note: {notice}"))?;
+        }
         let rules = rulefiles::check(&config.rules).err();
         problems.0.extend(rules.unwrap_or_default().0);
         let triggers = dispatch::check(&config.webhooks, &config.triggers);
@@ -69,7 +82,7 @@ fn check(path: &Path) -> Result<(), Failure> {
 }
 
 fn rules_check(args: &ConfigArg) -> Result<(), Failure> {
-    let (config, _) = Config::read(&args.config)?;
+    let (config, _) = read(&args.config)?;
     ok_unless(&config.rules, rulefiles::check(&config.rules).err())
 }
 
@@ -81,7 +94,7 @@ fn ok_unless(path: &Path, problems: Option<Problems>) -> Result<(), Failure> {
 }
 
 fn rules_test(args: &TestArgs) -> Result<(), Failure> {
-    let (config, _) = Config::read(&args.config.config)?;
+    let (config, _) = read(&args.config.config)?;
     let set = rulefiles::check(&config.rules)?;
     let trial = Trial {
         line: args.line.as_bytes(),
@@ -115,7 +128,7 @@ fn rules_test(args: &TestArgs) -> Result<(), Failure> {
 }
 
 fn rules_effective(args: &EffectiveArgs) -> Result<(), Failure> {
-    let (config, _) = Config::read(&args.config.config)?;
+    let (config, _) = read(&args.config.config)?;
     let set = rulefiles::check(&config.rules)?;
     let mut out = Out::new();
     for rule in trial::effective(&set, &args.workload)
@@ -140,7 +153,7 @@ fn rules_effective(args: &EffectiveArgs) -> Result<(), Failure> {
 }
 
 fn events(args: &EventsArgs) -> Result<(), Failure> {
-    let (config, _) = Config::read(&args.config.config)?;
+    let (config, _) = read(&args.config.config)?;
     let since = args
         .since
         .as_deref()

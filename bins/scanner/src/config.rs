@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
-use service::config::{ByteSize, Problems, Source, Span};
+use service::config::{ByteSize, Environment, Problems, Source, Span};
 use service::status;
 
 use crate::dispatch::config as webhooks;
@@ -40,6 +40,10 @@ pub struct Config {
     pub status: status::Listen,
     /// Who may ask there.
     pub access: status::Access,
+    /// The bus; none: off.
+    pub bus: Option<bus::Config>,
+    /// What an operator should know, though nothing is wrong.
+    pub notices: Vec<String>,
 }
 
 /// What is scanned.
@@ -103,6 +107,7 @@ struct Raw {
     retention: RawRetention,
     webhooks: webhooks::Raw,
     status: status::GuardedConfig,
+    bus: Option<bus::Table>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -134,6 +139,7 @@ impl Default for Raw {
             retention: RawRetention::default(),
             webhooks: webhooks::Raw::default(),
             status: status::GuardedConfig::default(),
+            bus: None,
         }
     }
 }
@@ -157,32 +163,39 @@ impl Default for RawRetention {
 }
 
 impl Config {
-    /// Reads the file, and looks at the places it names.
+    /// Reads the file and the environment, and looks at the places they name.
     ///
     /// # Errors
     /// Every problem at once.
-    pub fn load(file: &Path) -> Result<(Self, Source), Problems> {
+    pub fn load(file: &Path, environment: &Environment) -> Result<(Self, Source), Problems> {
         service::config::load_checked(file, |raw, source| {
             let mut problems = Problems::new();
-            let config = Self::check(raw, source, &mut problems);
+            let config = Self::check(raw, source, environment, &mut problems);
             config.look(source, &mut problems);
             problems.none_or(config)
         })
     }
 
-    /// Reads the file only: for commands that ask.
+    /// Reads the file and the environment only: for commands that ask.
     ///
     /// # Errors
     /// Every problem at once.
-    pub fn read(file: &Path) -> Result<(Self, Source), Problems> {
+    pub fn read(file: &Path, environment: &Environment) -> Result<(Self, Source), Problems> {
         service::config::load_checked(file, |raw, source| {
             let mut problems = Problems::new();
-            let config = Self::check(raw, source, &mut problems);
+            let config = Self::check(raw, source, environment, &mut problems);
             problems.none_or(config)
         })
     }
 
-    fn check(raw: Raw, source: &Source, problems: &mut Problems) -> Self {
+    fn check(
+        raw: Raw,
+        source: &Source,
+        environment: &Environment,
+        problems: &mut Problems,
+    ) -> Self {
+        let mut notices = Vec::new();
+        let bus = bus::Config::check(raw.bus, source, environment, problems, &mut notices);
         if raw.max_matched.0 == 0 || raw.max_matched.0 > MAX_LINE {
             let what = format!(
                 "{} is not within 1 B and {}",
@@ -239,6 +252,8 @@ impl Config {
             },
             status,
             access,
+            bus,
+            notices,
             state: raw.state,
         }
     }

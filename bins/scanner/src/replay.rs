@@ -23,7 +23,7 @@ use crate::store::Batch;
 /// # Errors
 /// Bad rules, or an input that can't be read.
 pub(crate) fn command(args: &ReplayArgs) -> Result<(), Failure> {
-    let (config, _) = Config::read(&args.config.config)?;
+    let (config, _) = commands::read(&args.config.config)?;
     let since = commands::since(&args.since).map_err(Failure::Usage)?;
     let set = rulefiles::check(&config.rules)?;
     let runtime = service::runtime(1)?;

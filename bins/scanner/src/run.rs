@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use service::config::Environment;
 use service::status::Server;
 use service::{Failure, Telemetry};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::board::Board;
 use crate::config::{Config, Input};
@@ -29,8 +30,11 @@ use crate::store::Store;
 /// # Errors
 /// A bad configuration, a state directory in use, damaged state.
 pub fn run(path: &Path) -> Result<(), Failure> {
-    let (config, source) = Config::load(path)?;
+    let (config, source) = Config::load(path, &Environment::process())?;
     service::init_tracing();
+    for notice in &config.notices {
+        warn!("{notice}");
+    }
     let _lock = service::lock(&config.state).map_err(|error| error.failure(&source, "state"))?;
     let runtime = service::runtime(THREADS)?;
     let result = runtime.block_on(async {
@@ -93,6 +97,10 @@ pub async fn scan(config: &Config, stop: impl Future<Output = ()>) -> Result<(),
     let mut tasks = JoinSet::new();
     tasks.spawn(keeper.keep());
     let pages = Pages::new(config, Arc::clone(&board));
+    let shown = Arc::clone(&board);
+    let bus = bus::Bus::start(config.bus.as_ref(), &mut telemetry, move || {
+        shown.heartbeat()
+    });
     let server = server.with_routes(Arc::new(pages));
     tasks.spawn(server.run(telemetry.into(), move || board.status()));
     let handle = tokio::runtime::Handle::current();
@@ -100,6 +108,7 @@ pub async fn scan(config: &Config, stop: impl Future<Output = ()>) -> Result<(),
     service::notify::ready();
     info!(input = %config.input, "scanning");
     let mut lost = None;
+    let stop = bus.or_stop(stop);
     let ended = tokio::select! {
         () = stop => None,
         ended = &mut scanning => Some(ended),
@@ -119,6 +128,7 @@ pub async fn scan(config: &Config, stop: impl Future<Output = ()>) -> Result<(),
         lost = lost.or(ended.err());
     }
     tasks.shutdown().await;
+    bus.close().await;
     ended.context("the scanning thread").flatten()?;
     match lost {
         Some(error) => Err(anyhow::Error::new(error)

@@ -3,12 +3,14 @@
 use std::fs;
 use std::path::Path;
 
+use service::config::Environment;
+
 use super::{Config, Input};
 
 fn problems(dir: &Path, text: &str) -> String {
     let file = dir.join("scanner.toml");
     fs::write(&file, text).unwrap();
-    match Config::read(&file) {
+    match Config::read(&file, &Environment::of([])) {
         Ok(_) => String::new(),
         Err(problems) => problems.to_string(),
     }
@@ -20,7 +22,7 @@ fn tells_an_archive_from_a_file() {
     let file = dir.path().join("scanner.toml");
     let check = |input: &str, expected: Input| {
         fs::write(&file, format!("input = {input:?}\n")).unwrap();
-        let (config, _) = Config::read(&file).unwrap();
+        let (config, _) = Config::read(&file, &Environment::of([])).unwrap();
         assert_eq!(config.input, expected);
     };
     let data = "/srv/x".into();
@@ -84,7 +86,20 @@ fn a_port_is_served_with_a_token_that_is_never_shown() {
     );
     fs::write(&token, "0123456789abcdef\n").unwrap();
     assert_eq!(problems(dir.path(), &text), "");
-    let (config, _) = Config::read(&dir.path().join("scanner.toml")).unwrap();
+    let (config, _) = Config::read(&dir.path().join("scanner.toml"), &Environment::of([])).unwrap();
     assert!(!config.access.is_open());
     assert!(!format!("{config:?}").contains("0123456789"));
+}
+
+#[test]
+fn the_installed_sample_is_right_also_with_everything_in_it_uncommented() {
+    let sample = include_str!("../../../../deploy/etc/logferry/scanner.toml");
+    let dir = tempfile::tempdir().unwrap();
+    let token = dir.path().join("token");
+    fs::write(&token, "0123456789abcdef").unwrap();
+    let whole = service::testing::uncommented(sample);
+    let whole = whole.replace("/etc/logferry/scanner.token", token.to_str().unwrap());
+    for text in [sample, &whole] {
+        assert_eq!(problems(dir.path(), text), "");
+    }
 }

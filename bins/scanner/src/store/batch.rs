@@ -71,13 +71,14 @@ impl Batch {
             && self.values.is_empty()
     }
 
-    /// Writes everything; inside a transaction.
+    /// Writes everything; inside a transaction. An event that is there already came with a try of which it was not
+    /// known whether it stood.
     pub(super) async fn write(&self, to: &mut SqliteConnection) -> sqlx::Result<Option<i64>> {
         let mut newest = None;
         for event in &self.events {
             let written = sqlx::query(
                 "INSERT INTO events (id, at_ms, ts, severity, source, rule, workload, message, body) \
-                 VALUES (?, ?, ?, ?, 'logscanner', ?, ?, ?, ?)",
+                 VALUES (?, ?, ?, ?, 'logscanner', ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
             )
             .bind(&event.id)
             .bind(event.at_ms)

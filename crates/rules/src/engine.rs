@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::matcher::Scratch;
 use crate::{Capture, CooldownScope, Line, MAX_CAPTURE, Origin, Rule, RuleSet, excerpt};
 use buckets::Buckets;
 use keys::{Entry, Keys, Kind, Known, Place};
@@ -146,8 +147,9 @@ pub struct Engine {
     rules: Vec<RuleState>,
     keys: Keys,
     buckets: Buckets,
-    views: HashMap<Box<str>, Arc<[u32]>>,
-    globals: Arc<[u32]>,
+    views: HashMap<Box<str>, Arc<View>>,
+    globals: Arc<View>,
+    scratch: Scratch,
     uids: u64,
     stats: Stats,
 }
@@ -169,6 +171,7 @@ impl Engine {
             buckets: Buckets::new(&limits),
             views: HashMap::new(),
             globals: Arc::default(),
+            scratch: Scratch::default(),
             rules: Vec::new(),
             uids: 0,
             stats: Stats::default(),
@@ -225,7 +228,8 @@ impl Engine {
         }
         changed.extend(old.into_values().map(|state| state.known));
         self.views.clear();
-        self.globals = set.effective_places("").into();
+        self.scratch.reset();
+        self.globals = Arc::new(View::new(&set, ""));
         self.set = set;
         changed
     }
@@ -252,39 +256,35 @@ impl Engine {
         self.stats.bytes += line.text.len() as u64;
         self.stats.oversized += u64::from(line.text.len() > self.limits.max_line);
         let set = Arc::clone(&self.set);
-        let view = self.view(line.workload);
-        for &at in &*view {
-            let rule = &set.rules()[at as usize];
-            if self.try_rule(now, line, at, rule, out) && rule.stop {
-                break;
+        let subjects = set.matcher.subjects(line);
+        let mut scratch = std::mem::take(&mut self.scratch);
+        set.matcher
+            .candidates(&subjects, self.limits.max_line, &mut scratch);
+        if !scratch.candidates.is_empty() {
+            let view = self.view(line.workload);
+            for &at in scratch.candidates.iter().filter(|at| view.has(**at)) {
+                let rule = &set.rules()[at as usize];
+                let subject = set.matcher.subject(&subjects, at);
+                let hit = subject.is_some_and(|subject| self.is_hit(line, rule, subject));
+                if let Some(subject) = subject.filter(|_| hit) {
+                    self.decide(now, line, at, rule, subject, out);
+                    if rule.stop {
+                        break;
+                    }
+                }
             }
         }
+        self.scratch = scratch;
     }
 
-    /// Tells whether the rule matches, whatever becomes of it.
-    fn try_rule(
-        &mut self,
-        now: Instant,
-        line: &Line<'_>,
-        at: u32,
-        rule: &Arc<Rule>,
-        out: &mut Vec<Event>,
-    ) -> bool {
-        let Some(pattern) = &rule.pattern else {
-            return false;
-        };
-        if rule.stream.is_some_and(|stream| stream != line.stream) {
-            return false;
-        }
-        let Some(subject) = line.subject(&rule.on) else {
-            return false;
-        };
-        self.stats.searched_bytes += subject.len().min(self.limits.max_line) as u64;
-        if !pattern.is_match(&subject, self.limits.max_line) {
-            return false;
-        }
-        self.decide(now, line, at, rule, &subject, out);
-        true
+    fn is_hit(&mut self, line: &Line<'_>, rule: &Rule, subject: &[u8]) -> bool {
+        let limit = self.limits.max_line;
+        let wanted = rule.stream.is_none_or(|stream| stream == line.stream);
+        let pattern = rule.pattern.as_ref().filter(|_| wanted);
+        pattern.is_some_and(|pattern| {
+            self.stats.searched_bytes += subject.len().min(limit) as u64;
+            pattern.is_match(subject, limit)
+        })
     }
 
     fn decide(
@@ -355,7 +355,7 @@ impl Engine {
     }
 
     /// The places of the rules that hold for a workload.
-    fn view(&mut self, workload: &str) -> Arc<[u32]> {
+    fn view(&mut self, workload: &str) -> Arc<View> {
         if !self.set.has_own(workload) {
             return Arc::clone(&self.globals);
         }
@@ -365,7 +365,7 @@ impl Engine {
         if self.views.len() >= MAX_VIEWS {
             self.views.clear();
         }
-        let view: Arc<[u32]> = self.set.effective_places(workload).into();
+        let view = Arc::new(View::new(&self.set, workload));
         self.views.insert(workload.into(), Arc::clone(&view));
         view
     }
@@ -404,6 +404,25 @@ impl Engine {
             suppressed_cooldown: cooldown,
             suppressed_rate: rate,
         }));
+    }
+}
+
+/// The rules that hold for a workload, a bit for each of the set.
+#[derive(Debug, Default)]
+struct View(Vec<u64>);
+
+impl View {
+    fn new(set: &RuleSet, workload: &str) -> Self {
+        let mut bits = vec![0; set.rules().len().div_ceil(64)];
+        for at in set.effective_places(workload) {
+            bits[at as usize / 64] |= 1 << (at % 64);
+        }
+        Self(bits)
+    }
+
+    fn has(&self, at: u32) -> bool {
+        let bits = self.0.get(at as usize / 64);
+        bits.is_some_and(|bits| bits >> (at % 64) & 1 == 1)
     }
 }
 

@@ -54,6 +54,10 @@ mod trigger;
 mod catalog;
 mod set;
 
+mod index;
+mod literals;
+mod matcher;
+
 mod engine;
 
 pub use catalog::{Catalog, Update};

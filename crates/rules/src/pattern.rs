@@ -233,3 +233,6 @@ impl fmt::Debug for Pattern {
         f.debug_tuple("Pattern").field(&self.text()).finish()
     }
 }
+
+#[cfg(test)]
+mod tests;

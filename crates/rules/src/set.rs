@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::{Found, Line, Problem, Rule};
+use crate::{Found, Line, Problem, Rule, matcher::Matcher};
 
 /// Rules in one set. Each may hold a compiled pattern of up to [`MAX_COMPILED`](crate::MAX_COMPILED) octets.
 pub const MAX_RULES: usize = 10_000;
@@ -21,6 +21,7 @@ pub struct RuleSet {
     globals: Vec<u32>,
     /// What belongs to a workload, by its name.
     own: HashMap<String, Vec<u32>>,
+    pub(crate) matcher: Matcher,
 }
 
 /// A set, and what was left out of it.
@@ -108,6 +109,7 @@ impl RuleSet {
             }
         }
         Self {
+            matcher: Matcher::new(&rules),
             rules,
             globals,
             own,

@@ -164,15 +164,17 @@ impl Program {
         }
     }
 
-    /// The most memory that it had resident in the first and in the last quarter of all looks, in KiB.
-    pub(crate) fn quarters(&self) -> (u64, u64) {
+    /// What it had resident in the first and in the last quarter of all looks, in KiB: in the median, and the most.
+    pub(crate) fn quarters(&self) -> [(u64, u64); 2] {
         let looks = &self.resident_kib;
-        let most = |looks: &[u64]| looks.iter().copied().max().unwrap_or(0);
+        let of = |looks: &[u64]| {
+            let mut looks = looks.to_vec();
+            looks.sort_unstable();
+            let median = looks.get(looks.len() / 2).copied().unwrap_or(0);
+            (median, looks.last().copied().unwrap_or(0))
+        };
         let quarter = looks.len() / 4;
-        (
-            most(&looks[..quarter]),
-            most(&looks[looks.len() - quarter..]),
-        )
+        [of(&looks[..quarter]), of(&looks[looks.len() - quarter..])]
     }
 
     /// Files that it has open for writing or reading, by device and inode.

@@ -347,14 +347,15 @@ impl Swarm {
         format!("peak resident: {}", self.all().map(one).join(", "))
     }
 
-    /// Whether memory grows with a run: the most that each program had in its first and in its last quarter.
+    /// Whether memory grows with a run: what each program had in its first and in its last quarter.
     fn growth(&self) -> String {
         let one = |program: &Program| {
-            let (first, last) = program.quarters();
-            format!("{} {first} -> {last} KiB", program.name)
+            let [(first, first_most), (last, last_most)] = program.quarters();
+            let name = program.name;
+            format!("{name} {first} -> {last} KiB (most {first_most} -> {last_most})")
         };
         let all = self.all().map(one).join(", ");
-        format!("resident at most, first -> last quarter of the run: {all}")
+        format!("resident in the median of the first -> last quarter: {all}")
     }
 
     fn say_last_words(&mut self) {

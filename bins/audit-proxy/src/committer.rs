@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context as _;
 use offsets::{AppendError, Appended, Appender, Change, Fact, Ledger, LedgerError, Recovered};
-use serde_json::{Map, json};
+use serde_json::Map;
 use service::status::Component;
 use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
@@ -60,36 +60,7 @@ impl Committer {
         metrics: Metrics,
         disk_ok: Component,
     ) -> anyhow::Result<Self> {
-        let mut facts = Vec::new();
-        for found in &left.recovered {
-            match found {
-                Recovered::Completed {
-                    path,
-                    found,
-                    written,
-                } => {
-                    info!(path = %path.display(), found, written, "batch of the run before completed");
-                }
-                Recovered::Uncertain {
-                    path,
-                    bytes,
-                    lines,
-                    batch,
-                    ..
-                } => {
-                    warn!(path = %path.display(), bytes, lines, "file gone with a batch under way");
-                    let more = json!({"path": path, "lines": lines, "cause": UNCERTAIN});
-                    facts.push(Fact {
-                        kind: UNCERTAIN.to_owned(),
-                        base: Some(*batch),
-                        len: Some(*bytes),
-                        more: more.as_object().cloned().unwrap_or_default(),
-                        ..Fact::default()
-                    });
-                }
-                _ => {}
-            }
-        }
+        let mut facts: Vec<Fact> = left.recovered.iter().filter_map(Recovered::tell).collect();
         let mut struck = Vec::new();
         for (key, fact) in left.announced {
             facts.push(fact);
@@ -315,8 +286,6 @@ impl Book {
             .context("write the ledger")
     }
 }
-
-const UNCERTAIN: &str = "uncertain";
 
 /// Time between two tries to write while the disk is full.
 const BLOCKED_PAUSE: Duration = Duration::from_millis(250);

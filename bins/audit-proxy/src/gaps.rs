@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Context as _;
-use offsets::Entries;
+use offsets::{Entries, UNCERTAIN};
 use serde_json::{Value, json};
 
 /// The ledger's gaps in the shape of the `gaps` command; nothing when there is no ledger yet.
@@ -17,7 +17,7 @@ pub(crate) fn list(ledger: &Path, stream: &str) -> anyhow::Result<Vec<Value>> {
     let mut gaps = Vec::new();
     for entry in Entries::open(ledger).context("open the ledger")? {
         let entry = entry.context("read the ledger")?;
-        if !matches!(entry["kind"].as_str(), Some("gap" | "uncertain")) {
+        if !matches!(entry["kind"].as_str(), Some("gap" | UNCERTAIN)) {
             continue;
         }
         // A batch's number, which an uncertain one has in its place, is no sequence number.

@@ -8,7 +8,9 @@ use std::{
 };
 
 use anyhow::Context as _;
-use offsets::{AppendError, Appended, Appender, Change, Fact, Ledger, LedgerError, Recovered};
+use offsets::{
+    AppendError, Appended, Appender, Change, Fact, Ledger, LedgerError, Recovered, UNCERTAIN,
+};
 use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
 
@@ -16,7 +18,7 @@ use crate::{
     books::Books,
     feed::Feed,
     fleet::Finished,
-    gap::{self, Notice},
+    gap::Notice,
     metrics::{CauseLabel, Metrics},
     render::Output,
     roster::Roster,
@@ -77,26 +79,9 @@ impl Committer {
         };
         let mut facts = Vec::new();
         for found in recovered {
-            match found {
-                Recovered::Completed {
-                    path,
-                    found,
-                    written,
-                } => {
-                    info!(path = %path.display(), found, written, "batch of the run before completed");
-                }
-                Recovered::Uncertain {
-                    path,
-                    bytes,
-                    lines,
-                    batch,
-                    ..
-                } => {
-                    warn!(path = %path.display(), bytes, lines, "file gone with a batch under way");
-                    committer.count_gap("uncertain", None);
-                    facts.push(gap::uncertain(path, *bytes, *lines, *batch));
-                }
-                _ => {}
+            if let Some(fact) = found.tell() {
+                committer.count_gap(UNCERTAIN, None);
+                facts.push(fact);
             }
         }
         for (key, value) in left {

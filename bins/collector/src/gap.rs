@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use anyhow::Context as _;
-use offsets::{Entries, Fact};
+use offsets::{Entries, Fact, UNCERTAIN};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -81,23 +81,6 @@ impl Notice {
     }
 }
 
-/// Lines of a batch of which nobody knows whether they stood in a file that is gone now. The batch's
-/// number and the path name it: every start reports it until the first batch after it.
-#[must_use]
-pub fn uncertain(path: &Path, bytes: u64, lines: u64, batch: u64) -> Fact {
-    let mut more = Map::new();
-    more.insert("path".to_owned(), json!(path));
-    more.insert("lines".to_owned(), json!(lines));
-    more.insert("cause".to_owned(), json!(UNCERTAIN));
-    Fact {
-        kind: UNCERTAIN.to_owned(),
-        base: Some(batch),
-        len: Some(bytes),
-        more,
-        ..Fact::default()
-    }
-}
-
 /// The ledger's gaps in the shape of the `gaps` command; nothing when there is no ledger yet.
 ///
 /// # Errors
@@ -152,4 +135,3 @@ fn stamp(ns: i64) -> String {
 }
 
 const GAP: &str = "gap";
-const UNCERTAIN: &str = "uncertain";

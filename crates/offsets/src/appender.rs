@@ -20,7 +20,7 @@ mod recover;
 mod slot;
 mod target;
 
-pub use api::{AppendError, Appended, Counters, Limits, Recovered};
+pub use api::{AppendError, Appended, Counters, Limits, Recovered, UNCERTAIN};
 use core::Core;
 use disk::{Disk, Step};
 pub(crate) use record::Tagged;

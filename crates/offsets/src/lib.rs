@@ -25,7 +25,7 @@ mod appender;
 
 mod ledger;
 
-pub use appender::{AppendError, Appended, Appender, Counters, Limits, Recovered};
+pub use appender::{AppendError, Appended, Appender, Counters, Limits, Recovered, UNCERTAIN};
 pub use ledger::{
     Entries, Fact, LINE_BYTES, Ledger, LedgerError, OpenedLedger, REPEAT_WINDOW, TAIL_BYTES, Torn,
     Verified,

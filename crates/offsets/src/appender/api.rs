@@ -3,6 +3,10 @@
 use std::io;
 use std::path::PathBuf;
 
+use serde_json::json;
+use tracing::{info, warn};
+
+use crate::ledger::Fact;
 use crate::store::{Change, StoreError};
 
 /// Bounds of one appender; a batch over a limit is refused, not cut.
@@ -42,6 +46,43 @@ pub enum Recovered {
         /// Number of the batch: with the path it names the loss, which may be reported again.
         batch: u64,
     },
+}
+
+/// Kind and cause of the ledger's line about a batch of which nobody knows whether it stood in a file that is gone.
+pub const UNCERTAIN: &str = "uncertain";
+
+impl Recovered {
+    /// Says in the log what was found, and gives what a ledger has to know of it: the batch that is uncertain, if one
+    /// is. Kind, `base` (the batch's number) and path name it, so that telling it again after a crash is harmless.
+    #[must_use]
+    pub fn tell(&self) -> Option<Fact> {
+        match self {
+            Self::Completed {
+                path,
+                found,
+                written,
+            } => {
+                info!(path = %path.display(), found, written, "batch of the run before completed");
+                None
+            }
+            Self::Uncertain {
+                path,
+                bytes,
+                lines,
+                batch,
+            } => {
+                warn!(path = %path.display(), bytes, lines, "file gone with a batch under way");
+                let more = json!({"path": path, "lines": lines, "cause": UNCERTAIN});
+                Some(Fact {
+                    kind: UNCERTAIN.to_owned(),
+                    base: Some(*batch),
+                    len: Some(*bytes),
+                    more: more.as_object().cloned().unwrap_or_default(),
+                    ..Fact::default()
+                })
+            }
+        }
+    }
 }
 
 /// What an append did.

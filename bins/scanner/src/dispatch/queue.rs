@@ -132,7 +132,16 @@ impl Queue {
             .connect()
             .await
             .with_context(|| format!("open {}", path.display()))?;
-        Ok(Some(Self { path, connection }))
+        let mut queue = Self { path, connection };
+        match queue.schema().await? {
+            VERSION => Ok(Some(queue)),
+            // It is being made.
+            0 => Ok(None),
+            found => bail!(
+                "{} has schema version {found}, this program knows {VERSION}",
+                queue.path.display()
+            ),
+        }
     }
 
     async fn prepare(&mut self) -> anyhow::Result<()> {
@@ -142,17 +151,20 @@ impl Queue {
         if sound != "ok" {
             bail!("it is damaged: {sound}");
         }
-        let found: i64 = sqlx::query_scalar("PRAGMA user_version")
-            .fetch_one(&mut self.connection)
-            .await?;
-        match found {
+        match self.schema().await? {
             VERSION => Ok(()),
             0 => self
                 .write(async |to| create(to).await)
                 .await
                 .map_err(Into::into),
-            _ => bail!("it has schema version {found}, this program knows {VERSION}"),
+            found => bail!("it has schema version {found}, this program knows {VERSION}"),
         }
+    }
+
+    async fn schema(&mut self) -> sqlx::Result<i64> {
+        sqlx::query_scalar("PRAGMA user_version")
+            .fetch_one(&mut self.connection)
+            .await
     }
 
     /// Sets how far events were read, when that is not known or known to be wrong.

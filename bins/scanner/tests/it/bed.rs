@@ -76,12 +76,25 @@ impl Bed {
         fs::rename(new, self.path("rules.d").join(name)).unwrap();
     }
 
+    /// Puts a trigger file in place, whole.
+    pub(crate) fn triggers(&self, name: &str, text: &str) {
+        let new = self.path("trigger.new");
+        fs::create_dir_all(self.path("triggers.d")).unwrap();
+        fs::write(&new, text).unwrap();
+        fs::rename(new, self.path("triggers.d").join(name)).unwrap();
+    }
+
     /// A rule for every line with `hit N`.
     pub(crate) fn rule_for_hits(&self) {
         self.rules("hits.toml", HITS);
     }
 
     pub(crate) fn start(&self) -> Program {
+        self.start_with(&[])
+    }
+
+    /// With more in its environment.
+    pub(crate) fn start_with(&self, env: &[(&str, &str)]) -> Program {
         let stderr = fs::File::options()
             .append(true)
             .create(true)
@@ -89,6 +102,7 @@ impl Bed {
         let child = Command::new(env!("CARGO_BIN_EXE_logferry-scanner"))
             .args(["run", "--config"])
             .arg(self.config())
+            .envs(env.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(stderr.unwrap())

@@ -24,7 +24,7 @@ pattern = 'boom'
 workload = "w1/gate"
 "#;
 
-fn lines(output: &std::process::Output) -> Vec<Value> {
+pub(crate) fn lines(output: &std::process::Output) -> Vec<Value> {
     assert!(
         output.status.success(),
         "{}",
@@ -36,7 +36,7 @@ fn lines(output: &std::process::Output) -> Vec<Value> {
         .collect()
 }
 
-async fn post(bed: &Bed, path: &str, body: &Value) -> (u16, Value) {
+pub(crate) async fn post(bed: &Bed, path: &str, body: &Value) -> (u16, Value) {
     let body = body.to_string();
     let mut stream = UnixStream::connect(bed.path("state/status.sock"))
         .await
@@ -50,7 +50,7 @@ async fn post(bed: &Bed, path: &str, body: &Value) -> (u16, Value) {
     stream.read_to_string(&mut answer).await.unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     let code = head.split(' ').nth(1).unwrap().parse().unwrap();
-    (code, serde_json::from_str(body).unwrap())
+    (code, serde_json::from_str(body).unwrap_or(Value::Null))
 }
 
 #[test]

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::bed::{Bed, Master, NO_RATE, numbers, until};
 
 /// Kills; `LOGFERRY_KILLS` for more.
-fn kills() -> u64 {
+pub(crate) fn kills() -> u64 {
     let more = std::env::var("LOGFERRY_KILLS")
         .ok()
         .and_then(|text| text.parse().ok());

@@ -6,5 +6,7 @@ mod bed;
 mod commands;
 mod file;
 mod kill;
+mod receiver;
 mod rules;
 mod slow;
+mod webhooks;

@@ -25,6 +25,8 @@ pub(crate) enum Manner {
 pub(crate) struct Received {
     pub(crate) fields: BTreeMap<String, String>,
     pub(crate) body: serde_json::Value,
+    /// The same as it came, for signatures.
+    #[allow(dead_code, reason = "this file is in two test binaries")]
     pub(crate) text: String,
     /// How it was answered.
     pub(crate) manner: Manner,
@@ -72,18 +74,19 @@ impl Receiver {
         let manners = Arc::new(Mutex::new(manners));
         let (seen, asked) = (Arc::clone(&received), Arc::clone(&manners));
         let mut server = JoinSet::new();
-        server.spawn(async move {
-            let mut open = JoinSet::new();
-            loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                let (seen, asked) = (Arc::clone(&seen), Arc::clone(&asked));
-                open.spawn(async move {
-                    // A sender that was killed is none of our concern.
-                    drop(serve(stream, &seen, &asked).await);
-                });
-                while open.try_join_next().is_some() {}
-            }
-        });
+        server.spawn(serve(listener, move |fields, text| {
+            let manner = {
+                let mut manners = asked.lock().unwrap();
+                manners.next.pop().unwrap_or(manners.then)
+            };
+            seen.lock().unwrap().push(Received {
+                fields,
+                body: serde_json::from_str(&text).unwrap(),
+                text,
+                manner,
+            });
+            manner
+        }));
         Self {
             addr,
             received,
@@ -114,10 +117,27 @@ impl Receiver {
     }
 }
 
-async fn serve(
+/// Serves for ever; `decide` is told fields and body of each request.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    decide: impl Fn(BTreeMap<String, String>, String) -> Manner + Send + Sync + 'static,
+) {
+    let decide = Arc::new(decide);
+    let mut open = JoinSet::new();
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        let decide = Arc::clone(&decide);
+        open.spawn(async move {
+            // A sender that was killed is none of our concern.
+            drop(answer(stream, &*decide).await);
+        });
+        while open.try_join_next().is_some() {}
+    }
+}
+
+async fn answer(
     mut stream: TcpStream,
-    seen: &Mutex<Vec<Received>>,
-    manners: &Mutex<Manners>,
+    decide: impl Fn(BTreeMap<String, String>, String) -> Manner,
 ) -> io::Result<()> {
     let mut text = Vec::new();
     let (fields, body) = loop {
@@ -128,17 +148,7 @@ async fn serve(
             return Ok(());
         }
     };
-    let manner = {
-        let mut manners = manners.lock().unwrap();
-        manners.next.pop().unwrap_or(manners.then)
-    };
-    seen.lock().unwrap().push(Received {
-        fields,
-        body: serde_json::from_str(&body).unwrap(),
-        text: body,
-        manner,
-    });
-    match manner {
+    match decide(fields, body) {
         Manner::Status(status) => {
             let answer = format!("HTTP/1.1 {status} X\r\ncontent-length: 0\r\n\r\n");
             stream.write_all(answer.as_bytes()).await?;

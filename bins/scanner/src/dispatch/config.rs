@@ -104,3 +104,6 @@ const MAX_ATTEMPTS: usize = 50;
 
 /// One wait: a receiver that is down for longer gets a replay.
 const MAX_WAIT: Duration = Duration::from_secs(7 * 24 * 3600);
+
+#[cfg(test)]
+mod tests;

@@ -188,3 +188,53 @@ fn too_many_triggers_are_a_problem() {
         whats(&read)
     );
 }
+
+#[test]
+fn no_mistake_shows_a_url() {
+    for text in [
+        "[[trigger]]\nname = \"a\"\nurl = \"https://chat.example/t0ken\n",
+        "[[trigger]]\nname = \"a\"\nurl = \"https://chat.example/t0ken\" x\n",
+        "[[trigger]]\nname = \"a\"\nurl = [\"https://chat.example/t0ken\"]\n",
+        "[[trigger]]\nname = \"a\"\nurl = https://chat.example/t0ken\n",
+        "[[trigger]]\nname = \"a\"\nurl = \"https://chat.example/t0ken\"\nurl = \"https://chat.example/t0ken\"\n",
+    ] {
+        let bed = Bed::new();
+        bed.write("a.toml", text);
+        let read = bed.directory().read();
+        assert!(!read.problems.is_empty() && read.rows.is_empty(), "{text}");
+        let shown = format!("{:?} {:?}", whats(&read), read.problems);
+        assert!(!shown.contains("t0ken"), "{shown}");
+    }
+}
+
+#[test]
+fn the_installed_sample_is_right_also_with_everything_in_it_uncommented() {
+    let sample = include_str!("../../../../deploy/etc/logferry/triggers.d/chat.toml");
+    let bed = Bed::new();
+    let secret = bed.path("secret");
+    fs::write(&secret, "a secret").unwrap();
+    let whole = service::testing::uncommented(sample);
+    let whole = whole.replace("/etc/logferry/chat.secret", secret.to_str().unwrap());
+    for text in [sample, &whole] {
+        bed.write("chat.toml", text);
+        let read = bed.directory().read();
+        assert_eq!(whats(&read), Vec::<String>::new());
+        assert!(!read.rows[0].row.enabled);
+    }
+    for key in [
+        "secret_file",
+        "min_severity",
+        "source",
+        "message",
+        "format",
+        "group_wait",
+        "rate",
+    ] {
+        assert!(
+            whole
+                .lines()
+                .any(|line| service::testing::key(line) == Some(key)),
+            "{key}"
+        );
+    }
+}

@@ -86,6 +86,14 @@ impl ArchiveSource {
             };
             streams.entry(stream).or_default().follows.push(follow);
         }
+        // What comes into an archive that has nothing yet is all new.
+        let first = first.map(|start| {
+            if is_empty(data) {
+                Start::Beginning
+            } else {
+                start
+            }
+        });
         for stream in streams.values_mut() {
             stream.follows.sort_by_key(Follow::ordinal);
         }
@@ -201,6 +209,19 @@ impl ArchiveSource {
             self.ready.push_back(key.clone());
         }
     }
+}
+
+/// Whether no worker has anything in the archive.
+fn is_empty(data: &Path) -> bool {
+    let entries = std::fs::read_dir(data.join("archive"));
+    let names = entries
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.file_name());
+    !names
+        .into_iter()
+        .any(|name| !name.as_encoded_bytes().starts_with(b"."))
 }
 
 /// Time between two looks without a word from the watch.

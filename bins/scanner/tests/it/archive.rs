@@ -198,6 +198,8 @@ async fn what_retention_took_before_it_was_read_is_counted() {
 async fn it_waits_for_an_archive_that_is_not_there_yet() {
     let bed = Bed::archive();
     bed.rule_for_hits();
+    // Also at the end: all of it is new.
+    bed.configure("archive", "start = \"end\"");
     let _program = bed.start();
     until("an answer", async || {
         bed.page("/status").await.is_some_and(|(_, status)| {
@@ -223,4 +225,32 @@ async fn it_waits_for_an_archive_that_is_not_there_yet() {
     let (_, other) = master.epoch("w2", "decky").await;
     master.write(other, "hit 2\n").await;
     assert_eq!(numbers(&bed.has(2).await), [1, 2]);
+}
+
+#[tokio::test]
+async fn an_index_that_is_made_anew_repeats_nothing() {
+    let bed = Bed::archive();
+    bed.rule_for_hits();
+    bed.configure("archive", NO_RATE);
+    let mut master = Master::open(&bed).await;
+    for n in 1..=5 {
+        let (_, handle) = master.epoch("w1", "decky").await;
+        master.write(handle, &format!("hit {n}\n")).await;
+        if n < 5 {
+            master.archive.seal(handle).unwrap();
+            master.archive.commit().await.unwrap();
+        }
+    }
+    let program = bed.start();
+    bed.has(5).await;
+    program.kill();
+    master.archive.close().await.unwrap();
+    std::fs::remove_file(bed.data().join("index.sqlite")).unwrap();
+    let program = bed.start();
+    let mut master = Master::open(&bed).await;
+    let (_, handle) = master.epoch("w1", "decky").await;
+    master.write(handle, "hit 6\n").await;
+    bed.has(6).await;
+    assert!(program.stop());
+    assert_eq!(numbers(&bed.events()), [1, 2, 3, 4, 5, 6]);
 }

@@ -12,4 +12,5 @@ mod model;
 mod recovery;
 mod support;
 mod upkeep;
+mod view;
 mod window;

@@ -194,6 +194,16 @@ impl Drop for Host {
 }
 
 impl Collector {
+    /// A collector that was started otherwise.
+    pub(crate) fn of(child: Child) -> Collector {
+        Collector { child }
+    }
+
+    /// Waits for its end, and gives the exit code.
+    pub(crate) fn wait(&mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
+    }
+
     /// kill -9.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();

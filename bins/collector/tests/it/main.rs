@@ -2,6 +2,7 @@
 //! daemon's four questions, and on a real daemon where there is one.
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
+mod bus;
 mod commands;
 mod daemon;
 mod directories;

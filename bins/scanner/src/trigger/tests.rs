@@ -1,3 +1,5 @@
+//! Trigger files: good, bad, changed, and what is shown of them.
+
 use tempfile::TempDir;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! The table of addresses row by row, names, ports, and every way to write loopback.
+
 use super::*;
 
 fn refusal(policy: &Policy, url: &str) -> Option<Refusal> {

@@ -1,3 +1,5 @@
+//! Both shapes, and bodies that would be too long.
+
 use serde_json::json;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! The vector of Standard Webhooks, rotation, and secrets that are none.
+
 use super::*;
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";

@@ -1,3 +1,5 @@
+//! What a URL may be, and how little of it is shown.
+
 use super::*;
 
 #[test]

@@ -1,3 +1,5 @@
+//! The table `[webhooks]`, right and wrong.
+
 use std::path::Path;
 
 use super::*;

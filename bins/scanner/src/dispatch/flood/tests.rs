@@ -1,3 +1,5 @@
+//! What goes out at once, what is folded, and clocks that are set.
+
 use super::*;
 
 const PACE: Pace = Pace {

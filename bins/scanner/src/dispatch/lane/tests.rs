@@ -1,3 +1,5 @@
+//! What attempts do to a webhook and to its trigger.
+
 use super::*;
 
 const NOW: i64 = 1_700_000_000_000;

@@ -1,3 +1,5 @@
+//! The queue over a real file.
+
 use tempfile::TempDir;
 
 use super::*;

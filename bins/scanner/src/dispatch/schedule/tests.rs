@@ -1,3 +1,5 @@
+//! Waits, jitter, wishes of receivers, and the end.
+
 use super::*;
 
 fn secs(secs: u64) -> Duration {

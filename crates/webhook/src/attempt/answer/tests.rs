@@ -1,3 +1,5 @@
+//! What statuses and Retry-After mean.
+
 use super::*;
 
 #[test]

@@ -58,8 +58,9 @@ pub struct Torture {
 
 /// Containers that write; beside them one program writes a log of its own.
 const CONTAINERS: usize = 4;
-/// Clients that write audit records, one for so many lines of the others.
+/// Clients that write audit records.
 const CLIENTS: usize = 3;
+/// They write one for so many lines of the others.
 const LINES_PER_RECORD: u64 = 8;
 /// The worker's name.
 const WORKER: &str = "torture";

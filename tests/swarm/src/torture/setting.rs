@@ -24,8 +24,11 @@ impl Swarm {
         torture: &Torture,
     ) -> anyhow::Result<Swarm> {
         let mut random = SmallRng::seed_from_u64(torture.seed);
-        let worker_disk = Disk::mount(&dir.join("worker-disk"), torture.lines * 900 + (512 << 20))?;
-        let master_disk = Disk::mount(&dir.join("master-disk"), torture.lines * 400 + (512 << 20))?;
+        let worker_disk = Disk::mount(
+            &dir.join("worker-disk"),
+            torture.lines * 1_100 + (512 << 20),
+        )?;
+        let master_disk = Disk::mount(&dir.join("master-disk"), torture.lines * 450 + (512 << 20))?;
         let fills = worker_disk.can_fill() && master_disk.can_fill();
         if !fills && !torture.without.contains(&Kind::Full) {
             let missing = "no disk is ever full in this run: small ones can't be mounted (run as root, with mkfs.ext4 \

@@ -55,6 +55,7 @@ fn measure() -> Result<(), service::Failure> {
                     source: None,
                     container: None,
                     stream: None,
+                    traceparent: None,
                 };
                 record.write_json(&mut json, &extras);
             }
@@ -70,6 +71,7 @@ fn measure() -> Result<(), service::Failure> {
         events: vec!["connection".to_owned()],
         drop_services: vec!["sshd".to_owned(), "cron".to_owned()],
         max_keys: 10_000,
+        tracer: None,
     };
     let label = Label {
         name: "omega".to_owned(),

@@ -91,6 +91,7 @@ async fn collect(config: &Config, containers: Vec<Chosen>, lines: usize) -> anyh
             metrics,
             health,
             syslog: None,
+            tracing: None,
         },
         all_read,
     )

@@ -20,6 +20,7 @@ use crate::{
     fleet::Finished,
     gap::Notice,
     metrics::{CauseLabel, Metrics},
+    otlp::Queue,
     render::Output,
     roster::Roster,
     source::Cause,
@@ -41,6 +42,7 @@ pub struct Committer {
     feed: Option<Feed>,
     /// Announced gaps that stand in the ledger: struck off with the next batch.
     struck: Vec<Change>,
+    tracing: Option<Queue>,
 }
 
 /// Records left out since the last log line about them.
@@ -76,6 +78,7 @@ impl Committer {
             metrics,
             disk_ok,
             struck: Vec::new(),
+            tracing: None,
         };
         let mut facts = Vec::new();
         for found in recovered {
@@ -98,6 +101,13 @@ impl Committer {
     /// Tells the bus of what is durable.
     pub fn set_feed(&mut self, feed: Option<Feed>) {
         self.feed = feed;
+    }
+
+    /// The same committer, which hands over the spans of what is durable.
+    #[must_use]
+    pub fn traced(mut self, tracing: Option<Queue>) -> Committer {
+        self.tracing = tracing;
+        self
     }
 
     /// Works until `full` is closed, or until `stop` while the disk is full: what is pending then is
@@ -131,7 +141,12 @@ impl Committer {
             let output = Output {
                 log: parts.next().unwrap_or_default(),
                 json: parts.next().unwrap_or_default(),
+                ..Output::default()
             };
+            if let Some(queue) = &self.tracing {
+                queue.offer_ended(work.output.spans);
+                queue.over(work.output.spans_over);
+            }
             self.metrics.commits.inc();
             self.metrics
                 .commit_seconds

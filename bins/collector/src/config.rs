@@ -12,6 +12,8 @@ use service::config::{ByteSize, Environment, Problems, Source, Span};
 
 use crate::{
     docker::endpoint,
+    otlp,
+    otlp::Tracer,
     select::{LabelRule, ReadMode, state_names},
     source::api::Endpoint,
     syslog,
@@ -37,7 +39,7 @@ struct RawConfig {
     dedupe: RawDedupe,
     bus: Option<bus::Table>,
     syslog: Option<syslog::RawSyslog>,
-    otlp: Option<toml::Table>,
+    otlp: Option<otlp::RawOtlp>,
     status: service::status::Config,
 }
 
@@ -88,6 +90,8 @@ pub struct Config {
     pub bus: Option<bus::Config>,
     /// How sessions are made for the bus.
     pub sessions: SessionSettings,
+    /// Where spans go.
+    pub otlp: Option<otlp::Config>,
     /// Where status and metrics are served.
     pub status: service::status::Config,
     /// What an operator should read once: accepted keys without effect, ignored values.
@@ -109,6 +113,8 @@ pub struct Rendering {
     pub drop_services: Vec<String>,
     /// Most keys remembered for the window.
     pub max_keys: usize,
+    /// Which records are traced.
+    pub tracer: Option<Tracer>,
 }
 
 /// When a batch is written, whichever comes first.
@@ -248,11 +254,9 @@ fn resolve(
             "no label and no decnet_state: nothing would be collected",
         ));
     }
-    for (key, table) in [("otlp", &raw.otlp)] {
-        if table.is_some() {
-            notices.push(format!("[{key}] is not built yet and has no effect"));
-        }
-    }
+    let otlp = raw
+        .otlp
+        .and_then(|raw| otlp::resolve(raw, source, &mut problems));
     let commit = Commit {
         max_delay: raw.commit.max_delay.map_or(DEFAULT_DELAY, |span| span.0),
         max_bytes: raw
@@ -299,6 +303,7 @@ fn resolve(
             .or(raw.dedupe.drop_services)
             .unwrap_or_else(|| strings(&DEFAULT_DROPS)),
         max_keys: to_usize(max_keys),
+        tracer: otlp.as_ref().map(|otlp| otlp.tracer),
     };
     let values = bus::VARIABLES.map(|name| (name, environment(name).unwrap_or_default()));
     let variables = Environment::of(
@@ -328,6 +333,7 @@ fn resolve(
         syslog,
         bus,
         sessions,
+        otlp,
         status: raw.status,
         notices,
     })

@@ -17,6 +17,7 @@ pub mod feed;
 pub mod fleet;
 pub mod gap;
 pub mod metrics;
+pub mod otlp;
 pub mod own;
 pub mod parse;
 pub mod render;

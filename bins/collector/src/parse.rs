@@ -52,6 +52,7 @@ impl<W: Write> Printer<'_, W> {
                         source: None,
                         container: None,
                         stream: None,
+                        traceparent: None,
                     };
                     record.write_json(&mut self.json, &extras);
                 }

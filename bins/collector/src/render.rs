@@ -8,7 +8,12 @@ use rfc5424::{
     decnet::{self, Class, Extras, Record},
 };
 
-use crate::{books::Books, config::Rendering, select::Facts};
+use crate::{
+    books::Books,
+    config::Rendering,
+    otlp::{self, Context, Place, Span, Tracer},
+    select::Facts,
+};
 
 /// Turns lines into octets; keeps the memory of the dedupe window.
 #[derive(Debug)]
@@ -18,6 +23,9 @@ pub struct Renderer {
     dedupe: Dedupe,
     /// A handful: comparing lengths first beats hashing every service.
     drop_services: Vec<Vec<u8>>,
+    tracer: Option<Tracer>,
+    /// The line at hand among all of its container.
+    number: u64,
 }
 
 /// What a rendered line says of its container.
@@ -40,6 +48,10 @@ pub struct Output {
     pub log: Vec<u8>,
     /// Whole lines for `.json`.
     pub json: Vec<u8>,
+    /// Spans of the traced records among them, not ended yet.
+    pub spans: Vec<Span>,
+    /// Traced records beyond those.
+    pub spans_over: u64,
 }
 
 impl Renderer {
@@ -56,14 +68,18 @@ impl Renderer {
                 .iter()
                 .map(|s| s.clone().into_bytes())
                 .collect(),
+            tracer: rendering.tracer,
+            number: 0,
         }
     }
 
     /// Appends `lines` of one container to `out` and enters them into its books.
     pub fn render(&mut self, lines: &Lines, label: &Label, out: &mut Output, books: &mut Books) {
+        let first = books.read;
         books.read += lines.index.len() as u64;
         let before = out.log.len();
-        for line in &lines.index {
+        for (number, line) in (first..).zip(&lines.index) {
+            self.number = number;
             let bytes = &lines.bytes[line.start..line.end];
             if line.stream == Stream::Stderr && !self.stderr {
                 books.dropped.stderr += 1;
@@ -127,13 +143,50 @@ impl Renderer {
             return;
         }
         books.records.written += 1;
+        let stream = label.stream.unwrap_or(line.stream.as_str());
+        let place = Place {
+            id: &label.id,
+            stream,
+            number: self.number,
+            time_ns: line.time_ns,
+        };
+        let context = self.tracer.and_then(|tracer| tracer.event(&place));
+        let traceparent = context.map(|context| context.to_string());
         let extras = Extras {
             fallback_time: Timestamp::from_unix_ns(line.time_ns),
             source: None,
             container: Some(&label.name),
-            stream: Some(label.stream.unwrap_or(line.stream.as_str())),
+            stream: Some(stream),
+            traceparent: traceparent.as_deref(),
         };
         record.write_json(&mut out.json, &extras);
+        if let Some(context) = context {
+            out.trace(record, context);
+        }
+    }
+}
+
+impl Output {
+    /// Adds the span of a record; who knows the time begins it.
+    fn trace(&mut self, record: &Record<'_>, context: Context) {
+        if self.spans.len() >= MAX_SPANS {
+            self.spans_over += 1;
+            return;
+        }
+        let text = |octets| String::from_utf8_lossy(octets).into_owned();
+        self.spans.push(Span {
+            name: otlp::EVENT,
+            context,
+            link: None,
+            start_ns: 0,
+            end_ns: 0,
+            attributes: vec![
+                ("decky", text(record.decky())),
+                ("service", text(record.service())),
+                ("event_type", text(record.event_type())),
+                ("attacker_ip", text(record.attacker_ip())),
+            ],
+        });
     }
 }
 
@@ -174,6 +227,9 @@ fn wrapped(line: &Line, bytes: &[u8], label: &Label, out: &mut Output, books: &m
     wrap.write(&mut out.log);
     copied(bytes, out);
 }
+
+/// Spans in a batch: as many as wait to be sent at most.
+const MAX_SPANS: usize = 8192;
 
 #[cfg(test)]
 mod tests;

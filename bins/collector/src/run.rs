@@ -21,6 +21,7 @@ use crate::{
     feed::Feed,
     fleet::{Fleet, Known, Observation},
     metrics::Metrics,
+    otlp,
     render::Renderer,
     roster::Roster,
     source::{Event, Pool, file},
@@ -43,6 +44,8 @@ pub struct Sources {
     pub health: Health,
     /// Sockets of the syslog source, with its counts.
     pub syslog: Option<(syslog::Sockets, syslog::Metrics)>,
+    /// Takes spans.
+    pub tracing: Option<otlp::Queue>,
 }
 
 /// The parts that are opened before work begins.
@@ -88,6 +91,14 @@ pub fn run(path: &Path) -> Result<(), Failure> {
             }
             None => None,
         };
+        let (tracing, exporter) = match &config.otlp {
+            Some(config) => {
+                let metrics = otlp::Metrics::new(&mut telemetry.registry);
+                let (queue, exporter) = otlp::Exporter::new(config, metrics)?;
+                (Some(queue), Some(tokio::spawn(exporter.run())))
+            }
+            None => (None, None),
+        };
         let server = service::status::Server::bind(&config.status.listen(&config.state))?;
         let bus = {
             let metrics = metrics.clone();
@@ -117,9 +128,14 @@ pub fn run(path: &Path) -> Result<(), Failure> {
             metrics,
             health,
             syslog,
+            tracing,
         };
         let result = collect(&config, opened, sources, bus.or_stop(stop)).await;
         service::notify::stopping();
+        if let Some(exporter) = exporter {
+            // Nobody holds the queue any more: what is in it is sent, or not.
+            let _ = tokio::time::timeout(LAST_SPANS, exporter).await;
+        }
         if let Some(watch) = watch {
             watch.abort();
         }
@@ -209,7 +225,10 @@ pub async fn collect(
         metrics,
         health,
         syslog,
+        tracing,
     } = sources;
+    let committer = committer.traced(tracing.clone());
+    let tracing = config.rendering.tracer.zip(tracing);
     let pool = Pool::new(BUFFERS);
     let (events, received) = mpsc::channel(BUFFERS);
     let (commands, ordered) = mpsc::channel(COMMANDS);
@@ -233,7 +252,7 @@ pub async fn collect(
         local.spawn(syslog::run(sockets, settings.clone(), supply));
     }
     let file_thread = file_reader(ordered, events.clone(), pool.clone())?;
-    let writer = Writer::new(Renderer::new(&config.rendering), roster.clone());
+    let writer = Writer::new(Renderer::new(&config.rendering), roster.clone()).traced(tracing);
     let pulse = health.pulse("writer");
     let writer = tokio::spawn(writer.run(config.commit, received, no_reader, full, emptied, pulse));
     let mut committer = tokio::spawn(committer.run(filled, empty, finished, told));
@@ -309,4 +328,6 @@ const COMMANDS: usize = 64;
 const OBSERVATIONS: usize = 64;
 /// A batch never comes near this; it bounds the redo files.
 const MAX_BATCH: usize = 1 << 30;
+/// How long the end waits for the last spans to be sent.
+const LAST_SPANS: Duration = Duration::from_secs(2);
 const BLOCKED_PAUSE: Duration = Duration::from_millis(250);

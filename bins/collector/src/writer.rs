@@ -15,6 +15,7 @@ use crate::{
     config::Commit,
     fleet::Finished,
     gap::Notice,
+    otlp::{self, Queue, Span, Tracer},
     render::{Label, Output, Renderer},
     roster::Roster,
     source::{Batch, Cursor, Event},
@@ -46,6 +47,7 @@ pub struct Writer {
     /// Containers that the batch in the making is about.
     touched: BTreeSet<String>,
     work: Work,
+    tracing: Option<(Tracer, Queue)>,
 }
 
 /// What the writer knows of a container, up to the batch in the making.
@@ -54,6 +56,8 @@ struct Account {
     cursor: Option<Cursor>,
     books: Books,
     label: Arc<Label>,
+    /// The span of its stream, which goes on.
+    stream: Option<Span>,
 }
 
 impl Writer {
@@ -66,7 +70,15 @@ impl Writer {
             accounts: BTreeMap::new(),
             touched: BTreeSet::new(),
             work: Work::default(),
+            tracing: None,
         }
+    }
+
+    /// The same writer, which tells the queue of streams.
+    #[must_use]
+    pub fn traced(mut self, tracing: Option<(Tracer, Queue)>) -> Writer {
+        self.tracing = tracing;
+        self
     }
 
     /// Renders until `events` is closed. A batch goes to `full` when it is full, or old enough and the
@@ -113,6 +125,9 @@ impl Writer {
                 }
                 () = tokio::time::sleep_until(wake) => {}
             }
+        }
+        for account in std::mem::take(&mut self.accounts).into_values() {
+            self.trace_end(account.stream);
         }
     }
 
@@ -180,8 +195,19 @@ impl Writer {
         self.work.corrupt += batch.corrupt;
         account.books.corrupt += batch.corrupt;
         let output = &mut self.work.output;
+        let traced = output.spans.len();
         self.renderer
             .render(&batch.lines, &account.label, output, &mut account.books);
+        if let Some((tracer, _)) = &self.tracing {
+            let now = otlp::now_ns();
+            let stream = account
+                .stream
+                .get_or_insert_with(|| stream_span(tracer, id, &account.label, now));
+            for span in &mut output.spans[traced..] {
+                span.start_ns = now;
+                span.link = Some(stream.context);
+            }
+        }
         if batch.end {
             let cursor = Some(batch.cursor.clone());
             self.work.finished.push(Finished {
@@ -193,6 +219,12 @@ impl Writer {
         account.cursor = Some(batch.cursor);
         if !self.touched.contains(id) {
             self.touched.insert(id.clone());
+        }
+    }
+
+    fn trace_end(&self, span: Option<Span>) {
+        if let Some((_, queue)) = &self.tracing {
+            queue.offer_ended(span);
         }
     }
 
@@ -221,7 +253,9 @@ impl Writer {
         // The next reader of this container starts after this batch is durable, and then the roster
         // has its books: nothing is kept here for containers that nobody reads.
         for finished in &self.work.finished {
-            self.accounts.remove(&finished.id);
+            if let Some(account) = self.accounts.remove(&finished.id) {
+                self.trace_end(account.stream);
+            }
         }
         std::mem::replace(
             &mut self.work,
@@ -230,6 +264,21 @@ impl Writer {
                 ..Work::default()
             },
         )
+    }
+}
+
+/// The span of a stream that begins now.
+fn stream_span(tracer: &Tracer, id: &str, label: &Label, now: u64) -> Span {
+    Span {
+        name: otlp::STREAM,
+        context: tracer.stream(id, now),
+        link: None,
+        start_ns: now,
+        end_ns: 0,
+        attributes: vec![
+            ("container.id", id.to_owned()),
+            ("container.name", label.name.clone()),
+        ],
     }
 }
 

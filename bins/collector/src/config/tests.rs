@@ -92,12 +92,6 @@ fn takes_bad_seconds_as_decnet_does() {
 }
 
 #[test]
-fn says_what_is_not_built() {
-    let config = config("[otlp]\nendpoint = 'y'");
-    assert_eq!(config.notices.len(), 1, "{:?}", config.notices);
-}
-
-#[test]
 fn turns_the_bus_on_by_table_or_environment() {
     assert_eq!(config("").bus, None);
     let at = |path: &str| {
@@ -225,4 +219,40 @@ fn docker_can_be_off_where_something_else_is_collected() {
     assert_eq!(off.docker, None);
     let problems = with("docker = 'off'", &[]).unwrap_err();
     assert_eq!(problems.0[0].key, "docker");
+}
+
+#[test]
+fn spans_go_to_loopback_or_over_tls() {
+    for (endpoint, shown) in [
+        ("http://127.0.0.1:4318", "http://127.0.0.1:4318/v1/traces"),
+        ("http://localhost:4318/", "http://localhost:4318/v1/traces"),
+        ("http://[::1]:4318/v1/traces", "http://[::1]:4318/v1/traces"),
+        (
+            "https://otel.example/base",
+            "https://otel.example:443/base/v1/traces",
+        ),
+    ] {
+        let config = config(&format!("[otlp]\nendpoint = {endpoint:?}"));
+        assert_eq!(config.otlp.unwrap().endpoint.to_string(), shown);
+        assert!(config.rendering.tracer.is_some());
+    }
+    assert_eq!(config("").rendering.tracer, None);
+    for (text, key) in [
+        ("", "otlp.endpoint"),
+        ("endpoint = 'http://192.0.2.1:4318'", "otlp.endpoint"),
+        ("endpoint = 'http://otel.example:4318'", "otlp.endpoint"),
+        ("endpoint = 'grpc://127.0.0.1:4317'", "otlp.endpoint"),
+        ("endpoint = 'https://u:p@otel.example'", "otlp.endpoint"),
+        ("endpoint = 'https://otel.example?key=x'", "otlp.endpoint"),
+        ("endpoint = 'http://127.0.0.1'\nsample = 0.0", "otlp.sample"),
+        ("endpoint = 'http://127.0.0.1'\nsample = 1.5", "otlp.sample"),
+        (
+            "endpoint = 'http://127.0.0.1'\nca = '/absent.pem'",
+            "otlp.ca",
+        ),
+    ] {
+        let problems = with(&format!("[otlp]\n{text}"), &[]).unwrap_err();
+        assert_eq!(problems.0.len(), 1, "{text}: {problems}");
+        assert_eq!(problems.0[0].key, key, "{text}: {problems}");
+    }
 }

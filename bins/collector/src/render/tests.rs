@@ -18,6 +18,7 @@ fn rendering() -> Rendering {
         events: vec!["connect".to_owned()],
         drop_services: vec!["sshd".to_owned()],
         max_keys: 100,
+        tracer: None,
     }
 }
 

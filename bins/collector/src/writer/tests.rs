@@ -24,6 +24,7 @@ fn writer(roster: Arc<Roster>) -> Writer {
         events: Vec::new(),
         drop_services: Vec::new(),
         max_keys: 1,
+        tracer: None,
     };
     Writer::new(Renderer::new(&rendering), roster)
 }

@@ -9,4 +9,5 @@ mod directories;
 mod docker;
 mod host;
 mod kill;
+mod otlp;
 mod syslog;

@@ -39,6 +39,8 @@ pub struct Extras<'a> {
     pub container: Option<&'a str>,
     /// `stream`: `stdout` or `stderr`, on the worker.
     pub stream: Option<&'a str>,
+    /// `_trace`: the W3C trace context of the record, as in the header `traceparent`.
+    pub traceparent: Option<&'a str>,
 }
 
 /// Provenance by certificate and place.
@@ -205,7 +207,10 @@ impl Extras<'_> {
             .source
             .iter()
             .flat_map(|source| [source.worker, source.stream, source.epoch]);
-        source.chain(self.container).chain(self.stream)
+        source
+            .chain(self.container)
+            .chain(self.stream)
+            .chain(self.traceparent)
     }
 
     fn write(&self, sink: &mut impl Sink) {
@@ -226,6 +231,11 @@ impl Extras<'_> {
         if let Some(stream) = self.stream {
             sink.raw(b",\"stream\":");
             string(sink, stream.as_bytes());
+        }
+        if let Some(traceparent) = self.traceparent {
+            sink.raw(b",\"_trace\":{\"traceparent\":");
+            string(sink, traceparent.as_bytes());
+            sink.raw(b"}");
         }
     }
 }

@@ -342,6 +342,7 @@ mod output {
             source,
             container: Some("c1"),
             stream: Some("stderr"),
+            traceparent: Some("00-t-s-01"),
             ..Extras::default()
         };
         for (octets, lossy) in [(b"x".as_slice(), ""), (b"\xFF", ",\"lossy\":true")] {
@@ -358,7 +359,8 @@ mod output {
                  \"attacker_ip\":\"1.2.3.4\",\"fields\":{{\"src\":\"1.2.3.4:5\",\"remote_port\":\"5\"}},\"msg\":\"{shown}\",\
                  \"raw_line\":\"<134>1 - d1 http - request [relay@55555 src=\\\"1.2.3.4:5\\\"] {shown}\",\
                  \"source_worker\":\"w\\\"1\",\"source_stream\":\"decky\",\"source_epoch\":\"00ff\",\"source_offset\":18446744073709551615,\
-                 \"container\":\"c1\",\"stream\":\"stderr\"{lossy}}}\n"
+                 \"container\":\"c1\",\"stream\":\"stderr\",\
+                 \"_trace\":{{\"traceparent\":\"00-t-s-01\"}}{lossy}}}\n"
             );
             assert_eq!(text, expected);
         }

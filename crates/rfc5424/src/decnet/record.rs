@@ -283,7 +283,8 @@ pub(super) fn read(line: &[u8]) -> Result<Record<'_>, NoRecord> {
     let is_command = header.msgid == b"-" && msg.starts_with(b"CMD ");
     Ok(Record {
         line,
-        time: Civil::parse(stamp),
+        // Python, which reads the record, knows no year 0.
+        time: Civil::parse(stamp).filter(|civil| civil.year > 0),
         decky: header.hostname,
         service: header.app_name,
         event_type: if is_command { b"command" } else { header.msgid },

@@ -191,12 +191,14 @@ need_bench_peers() {
 # DECNET's own forwarder and listener, as a peer, in a virtual environment of its own.
 need_decnet() {
     python="$root/target/decnet/bin/python"
-    if [ -x "$python" ] && "$python" -c 'import decnet.swarm.log_listener' >/dev/null 2>&1; then
+    if [ -x "$python" ] && "$python" -c 'import greenlet, decnet.swarm.log_listener' >/dev/null 2>&1; then
         return
     fi
     say "installing decnet 1.0.0 from PyPI into target/decnet"
     mkdir -p target
-    if python3 -m venv --clear target/decnet && "$python" -m pip install --quiet --disable-pip-version-check decnet==1.0.0; then
+    # With the database libraries of its lock file: its ingester does not work with newer ones.
+    if python3 -m venv --clear target/decnet && "$python" -m pip install --quiet --disable-pip-version-check \
+        decnet==1.0.0 sqlmodel==0.0.38 'sqlalchemy[asyncio]>=2,<2.1'; then
         return
     fi
     rm -rf target/decnet

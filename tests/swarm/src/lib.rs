@@ -25,7 +25,7 @@ pub use child::Child;
 pub use docker::{Container, ContainerSpec, Daemon, Image};
 pub use master::Master;
 pub use metrics::Metrics;
-pub use peers::{Decnet, Driver, Rsyslog, free_port};
+pub use peers::{Decnet, Driver, Row, Rsyslog, free_port};
 pub use programs::Programs;
 pub use proxy::{Held, Proxy};
 pub use wait::until;

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 
@@ -122,6 +123,9 @@ impl Rsyslog {
     }
 }
 
+/// What DECNET's ingester made of a record.
+pub type Row = [Option<String>; 8];
+
 /// DECNET's Python, in a virtual environment.
 #[derive(Debug)]
 pub struct Decnet {
@@ -143,6 +147,45 @@ impl Decnet {
             Ok(output) if output.status.success() => Ok(Decnet { python }),
             _ => Err(format!("{} has no decnet package", python.display())),
         }
+    }
+
+    /// The same, if its ingester can run: it needs the libraries of DECNET's own lock file.
+    ///
+    /// # Errors
+    /// What is missing.
+    pub fn find_ingester() -> Result<Decnet, String> {
+        let decnet = Decnet::find()?;
+        // Newer releases of sqlmodel refuse the times that DECNET's own pipeline writes.
+        let script = "import greenlet, sqlmodel; assert sqlmodel.__version__ <= '0.0.38'";
+        let probe = Command::new(&decnet.python).args(["-c", script]).output();
+        match probe {
+            Ok(output) if output.status.success() => Ok(decnet),
+            _ => Err(format!(
+                "{} lacks what DECNET's ingester needs: greenlet, sqlmodel 0.0.38",
+                decnet.python.display()
+            )),
+        }
+    }
+
+    /// Lets its ingester read the `.json` beside `log` into a database of SQLite at `db`; gives the rows: time, decky,
+    /// service, event type, address, fields, text, line.
+    ///
+    /// # Errors
+    /// It fails.
+    pub fn ingest(&self, log: &Path, db: &Path, limit: Duration) -> anyhow::Result<Vec<Row>> {
+        let log = log.to_str().context("path is not UTF-8")?;
+        let db = db.to_str().context("path is not UTF-8")?;
+        let output = Command::new(&self.python)
+            .args([&script(), "ingest", log, db, &limit.as_secs().to_string()])
+            .output()?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            bail!("decnet's ingester failed: {said}");
+        }
+        let text = String::from_utf8(output.stdout)?;
+        // DECNET's own log lines may stand among them.
+        let rows = text.lines().filter(|line| line.starts_with('['));
+        rows.map(|line| Ok(serde_json::from_str(line)?)).collect()
     }
 
     /// Makes CA, master identity and one worker's bundle with DECNET's own pki, in DECNET's layout below `dir`.

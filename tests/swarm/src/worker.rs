@@ -16,7 +16,7 @@ const STREAM: &str = "decky";
 /// What a worker is made of.
 #[derive(Debug, Clone)]
 pub struct WorkerSpec {
-    /// Docker's socket (`unix://…`); without it there is no collector and the `.log` is somebody else's.
+    /// Docker's socket (`unix://…`), or `off`; without it there is no collector and the `.log` is somebody else's.
     pub docker: Option<String>,
     /// Label that its containers carry.
     pub label: String,
@@ -28,6 +28,8 @@ pub struct WorkerSpec {
     pub delivery: &'static str,
     /// What the forwarder follows, if not the collector's `.log`.
     pub log: Option<PathBuf>,
+    /// More lines of the collector's configuration.
+    pub collector: String,
     /// More lines of the forwarder's configuration.
     pub forwarder: String,
 }
@@ -41,6 +43,7 @@ impl Default for WorkerSpec {
             stderr: false,
             delivery: "acknowledged",
             log: None,
+            collector: String::new(),
             forwarder: String::new(),
         }
     }
@@ -77,11 +80,12 @@ impl Worker {
                 &spec.read
             };
             let text = format!(
-                "log = \"{}\"\nstate = \"{}\"\ndocker = \"{docker}\"\nread = \"{read}\"\nlabels = [\"{}\"]\nstderr = {}\n",
+                "log = \"{}\"\nstate = \"{}\"\ndocker = \"{docker}\"\nread = \"{read}\"\nlabels = [\"{}\"]\nstderr = {}\n{}\n",
                 worker.log().display(),
                 dir.join("collector").display(),
                 spec.label,
-                spec.stderr
+                spec.stderr,
+                spec.collector
             );
             std::fs::write(worker.collector_config(), text)?;
         }

@@ -11,6 +11,7 @@ mod books;
 mod bursts;
 mod containers;
 mod faults;
+mod ingester;
 mod masters;
 mod peers;
 mod pipe;

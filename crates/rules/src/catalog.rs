@@ -138,3 +138,6 @@ fn whole(what: String) -> Problem {
         what,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -342,6 +342,11 @@ impl Engine {
         self.evicted(lost, out);
     }
 
+    /// Keys and buckets held: at most what the limits say.
+    pub fn sizes(&self) -> (usize, usize) {
+        (self.keys.len(), self.buckets.len())
+    }
+
     /// When [`Engine::handle_timeout`] is to be called; `None`: there is nothing to wait for.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.keys.next_timer()

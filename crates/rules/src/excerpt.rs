@@ -29,3 +29,6 @@ pub fn message(line: &[u8]) -> (String, bool) {
     }
     (text, truncated)
 }
+
+#[cfg(test)]
+mod tests;

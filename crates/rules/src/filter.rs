@@ -130,3 +130,6 @@ impl PatternCache {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

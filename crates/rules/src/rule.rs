@@ -291,3 +291,6 @@ fn labels(section: &mut Section<'_, '_>) -> Vec<(String, String)> {
     labels.sort();
     labels
 }
+
+#[cfg(test)]
+mod tests;

@@ -219,3 +219,6 @@ impl<'f> Check<'f> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

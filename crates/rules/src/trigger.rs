@@ -222,3 +222,6 @@ fn severity(section: &mut Section<'_, '_>, key: &str, text: &str) -> Option<Seve
     }
     found
 }
+
+#[cfg(test)]
+mod tests;

@@ -66,6 +66,11 @@ impl Buckets {
         self.bucket(now, container).level = level;
     }
 
+    /// Buckets held.
+    pub(super) fn len(&self) -> usize {
+        self.buckets.len()
+    }
+
     /// The longest time that a bucket takes to be full.
     pub(super) fn longest(&self) -> std::time::Duration {
         self.limits.refill.saturating_mul(self.limits.burst)

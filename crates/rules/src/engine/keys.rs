@@ -186,6 +186,11 @@ impl Keys {
         known.map_or(0, |at| self.remove(at))
     }
 
+    /// Keys held.
+    pub(super) fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
     /// When the table is to be looked at next.
     pub(super) fn next_timer(&self) -> Option<Instant> {
         self.timers.first().map(|(at, _)| *at)
@@ -299,7 +304,7 @@ impl Keys {
         now: Instant,
         quiet: Duration,
     ) -> (u32, Option<Entry>) {
-        let full = self.slots.len() - self.free.len() >= self.most;
+        let full = self.len() >= self.most;
         // The one that would be forgotten first anyway.
         let first = self.timers.first().map(|(_, at)| *at);
         let lost = first.filter(|_| full).and_then(|at| self.take(at));

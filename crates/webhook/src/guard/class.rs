@@ -54,7 +54,7 @@ pub fn classify(addr: IpAddr) -> (Class, IpAddr) {
     (class, inner)
 }
 
-/// The IPv4 address inside a mapped, compatible, NAT64 or 6to4 one.
+/// The IPv4 address inside a mapped, compatible, translated (RFC 2765), NAT64 or 6to4 one.
 fn embedded(addr: IpAddr) -> Option<Ipv4Addr> {
     let IpAddr::V6(addr) = addr else {
         return None;
@@ -64,6 +64,7 @@ fn embedded(addr: IpAddr) -> Option<Ipv4Addr> {
         // `::` and `::1` are addresses of their own in ::/96.
         [0, 0, 0, 0, 0, 0, 0, 0 | 1] => None,
         [0, 0, 0, 0, 0, 0 | 0xffff, ..] => Some(low()),
+        [0, 0, 0, 0, 0xffff, 0, ..] => Some(low()),
         [0x64, 0xff9b, 0, 0, 0, 0, ..] => Some(low()),
         [0x2002, high, low, ..] => {
             Some(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)))
@@ -100,11 +101,12 @@ fn class_v6(addr: Ipv6Addr) -> Class {
         [0, 0, 0, 0, 0, 0, 0, 1] => Class::Loopback,
         [0xfe80..=0xfebf, ..] => Class::LinkLocal,
         [0xff00..=0xffff, ..] => Class::Multicast,
-        // Local NAT64 (the IPv4 address may stand anywhere in it), discard, Teredo, ORCHID, documentation.
-        [0x64, 0xff9b, 1, ..] | [0x100, 0, 0, 0, ..] => Class::Reserved,
+        // Teredo, ORCHID, documentation.
         [0x2001, 0 | 0x10..=0x2f | 0xdb8, ..] | [0x3fff, 0..=0xfff, ..] => Class::Reserved,
         [0xfc00..=0xfdff, ..] | [0xfec0..=0xfeff, ..] => Class::Private,
-        _ => Class::Public,
+        [0x2000..=0x3fff, ..] => Class::Public,
+        // Only 2000::/3 is given out. Local NAT64, in which an IPv4 address may stand anywhere, and discard are here.
+        _ => Class::Reserved,
     }
 }
 

@@ -96,6 +96,9 @@ fn row_multicast_and_reserved_is_denied() {
         "[2001:20::1]",
         "[64:ff9b:1::7f00:1]",
         "[100::1]",
+        "[0:0:1::1]",
+        "[4000::1]",
+        "[fe00::1]",
     ] {
         denied(Class::Reserved, host);
     }
@@ -119,6 +122,7 @@ fn row_embedded_ipv4_is_unpacked() {
         "[64:ff9b::7f00:1]",
         "[64:ff9b::127.0.0.1]",
         "[2002:7f00:1::]",
+        "[::ffff:0:7f00:1]",
         "[2002:7f00:1:1:2:3:4:5]",
     ] {
         denied(Class::Loopback, host);

@@ -85,7 +85,8 @@ pub(crate) struct Dispatcher<R = SystemResolver> {
     shown: Shown,
     /// Why the last turn was not made to its end.
     error: Option<String>,
-    seldom: Seldom,
+    /// For log lines that may repeat, by trigger.
+    seldom: Seldom<String>,
 }
 
 /// An attempt that was made.
@@ -94,6 +95,8 @@ struct Landed {
     trigger: String,
     waiting: Waiting,
     sent: Sent,
+    /// The mark of the URL that it went to.
+    url_mark: i64,
 }
 
 impl Dispatcher {
@@ -190,7 +193,7 @@ impl<R: Resolver + 'static> Dispatcher<R> {
             let turn = self.turn(&mut flights).await;
             let error = turn.as_ref().err().map(|error| format!("{error:#}"));
             if let Some(error) = &error
-                && let Some(left_out) = self.seldom.allow((), Instant::now())
+                && let Some(left_out) = self.seldom.allow(String::new(), Instant::now())
             {
                 tracing::error!(error, left_out, "webhooks wait");
             }
@@ -241,6 +244,7 @@ impl<R: Resolver + 'static> Dispatcher<R> {
                         trigger: trigger.clone(),
                         waiting: waiting.clone(),
                         sent: Sent::failed("the attempt ended in a panic"),
+                        url_mark: lane.health.url_mark,
                     }),
                     lane::Head::Unknown | lane::Head::Nobody => lane.flying = None,
                 }

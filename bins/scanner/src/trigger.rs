@@ -18,6 +18,8 @@ pub(crate) struct Trigger {
     pub(crate) row: rules::Trigger,
     /// The file.
     pub(crate) file: PathBuf,
+    /// What may be shown of the URL.
+    pub(crate) target: String,
 }
 
 impl std::fmt::Debug for Trigger {
@@ -96,8 +98,10 @@ impl Directory {
         for (at, (file, rows)) in parsed.into_iter().enumerate() {
             if !bad.contains(&at) {
                 let placed = rows.into_iter().map(|row| {
+                    let target = self.policy.check_url(&row.url);
+                    let target = target.map(|target| target.to_string()).unwrap_or_default();
                     let file = file.clone();
-                    Arc::new(Trigger { row, file })
+                    Arc::new(Trigger { row, file, target })
                 });
                 self.good.insert(file.clone(), placed.collect());
             }

@@ -47,6 +47,7 @@ impl<R: Resolver + 'static> Dispatcher<R> {
             triggers.push(json!({
                 "name": name,
                 "file": trigger.file,
+                "target": trigger.target,
                 "enabled": trigger.row.enabled,
                 "waiting": lane.waiting,
                 "sending": lane.flying.is_some(),

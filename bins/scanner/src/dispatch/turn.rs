@@ -37,7 +37,14 @@ impl<R: Resolver + 'static> Dispatcher<R> {
             let (trigger, sent) = (landed.trigger.clone(), &landed.sent);
             let unit = rand::random();
             let (waiting, now) = (&landed.waiting, now_ms());
-            let settled = settle(waiting, sent, &lane.health, &self.schedule, now, unit);
+            let mut settled = settle(waiting, sent, &lane.health, &self.schedule, now, unit);
+            if landed.url_mark != lane.health.url_mark {
+                // It says nothing of the receiver that the trigger has now.
+                settled.health = lane.health.clone();
+                if settled.attempt.verdict == Verdict::Dead {
+                    settled.attempt.verdict = Verdict::Again(now);
+                }
+            }
             let attempt = &settled.attempt;
             let given_up = self
                 .queue
@@ -53,13 +60,11 @@ impl<R: Resolver + 'static> Dispatcher<R> {
                 error = attempt.error,
                 "attempt"
             );
-            if attempt.verdict == Verdict::Dead {
-                tracing::warn!(
-                    trigger,
-                    id = attempt.id,
-                    error = attempt.error,
-                    "webhook given up"
-                );
+            if attempt.verdict == Verdict::Dead
+                && let Some(left_out) = self.seldom.allow(trigger.clone(), Instant::now())
+            {
+                let (id, error) = (attempt.id, &attempt.error);
+                tracing::warn!(trigger, id, error, left_out, "webhook given up");
             }
             let dead = given_up + u64::from(attempt.verdict == Verdict::Dead);
             self.metrics.dead(&trigger, dead);
@@ -341,6 +346,7 @@ async fn fly<R: Resolver>(
         trigger: trigger.row.name.clone(),
         waiting,
         sent,
+        url_mark: url_mark(&trigger.row.url),
     }
 }
 

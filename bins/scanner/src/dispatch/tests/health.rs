@@ -1,5 +1,8 @@
 //! What is given up, what is disabled, and how it comes back.
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+
 use super::*;
 
 #[tokio::test]
@@ -44,6 +47,35 @@ async fn a_receiver_that_is_gone_gets_nothing_until_its_url_changes() {
     bed.events(1).await;
     running.wake.notify_one();
     delivered(&receiver, [7]).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn an_answer_of_the_old_receiver_says_nothing_of_the_new() {
+    let mut bed = Bed::new().await;
+    let old = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let new = Receiver::start(OK).await;
+    bed.trigger(
+        "chat",
+        &format!("http://{}/", old.local_addr().unwrap()),
+        "",
+    );
+    let running = bed.start().await;
+    bed.events(2).await;
+    running.wake.notify_one();
+    let (mut stream, _) = old.accept().await.unwrap();
+    let mut request = [0; 4096];
+    assert!(stream.read(&mut request).await.unwrap() > 0);
+    bed.trigger("chat", &new.url(), "");
+    let target = json!(format!("http://{}/…", new.addr));
+    until("the change is seen", async || {
+        running.trigger("chat")["target"] == target
+    })
+    .await;
+    let gone = b"HTTP/1.1 410 Gone\r\ncontent-length: 0\r\n\r\n";
+    stream.write_all(gone).await.unwrap();
+    delivered(&new, 1..=2).await;
+    assert!(running.trigger("chat")["disabled"].is_null());
     running.stop().await;
 }
 

@@ -16,7 +16,7 @@ async fn each_event_becomes_one_webhook_of_each_trigger_it_is_for() {
     bed.trigger(
         "some",
         &some.url(),
-        "message = '^m[13]$'\nmin_severity = \"warn\"",
+        "message = '^m[13]$'\nmin_severity = \"warn\"\nsource = [\" LogScanner \"]",
     );
     bed.trigger("none", &none.url(), "severity = [\"error\"]");
     bed.trigger("off", &none.url(), "enabled = false");

@@ -153,6 +153,24 @@ impl Bed {
             .collect()
     }
 
+    /// Adds the events behind the last one of `all`, by the page; each with its number.
+    pub(crate) async fn newer(&self, all: &mut Vec<(i64, Value)>) {
+        loop {
+            let after = all.last().map_or(0, |(seq, _)| *seq);
+            let page = self
+                .page(&format!("/events?after={after}&limit=1000"))
+                .await;
+            let page = page
+                .and_then(|(_, page)| page.as_array().cloned())
+                .unwrap_or_default();
+            let pair = |event: &Value| (event["seq"].as_i64().unwrap(), event["event"].clone());
+            all.extend(page.iter().map(pair));
+            if page.len() < 1000 {
+                return;
+            }
+        }
+    }
+
     /// Waits until there are so many events, and gives them.
     pub(crate) async fn has(&self, events: usize) -> Vec<Value> {
         let mut found = Vec::new();
@@ -170,7 +188,7 @@ pub(crate) const HITS: &str =
     "[[rule]]\nname = \"hit\"\npattern = 'hit (?P<n>\\d+)'\ncooldown = \"0s\"\n";
 
 /// No limit that a test reaches.
-pub(crate) const NO_RATE: &str = "start = \"beginning\"\n[rate]\nburst = 100000\nrefill = \"1ms\"";
+pub(crate) const NO_RATE: &str = "start = \"beginning\"\n[rate]\nburst = 100000\nrefill = \"1us\"";
 
 /// The numbers of hits, in order.
 pub(crate) fn numbers(events: &[Value]) -> Vec<u64> {

@@ -177,11 +177,16 @@ fn events(args: &EventsArgs) -> Result<(), Failure> {
                 if args.json {
                     out.line(&event.body)?;
                 } else {
-                    let message: String = event.message.chars().flat_map(plain).collect();
-                    out.line(format_args!(
-                        "{}  {}  {:<5}  {}  {}  {message}",
-                        event.seq, event.ts, event.severity, event.workload, event.rule
-                    ))?;
+                    let line = format!(
+                        "{}  {}  {:<5}  {}  {}  {}",
+                        event.seq,
+                        event.ts,
+                        event.severity,
+                        event.workload,
+                        event.rule,
+                        event.message
+                    );
+                    out.line(line.chars().flat_map(plain).collect::<String>())?;
                 }
             }
             out.finish()?;

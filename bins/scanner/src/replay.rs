@@ -123,11 +123,12 @@ impl Replay {
                 if json {
                     out.line(&event.body)?;
                 } else {
-                    let message: String = event.message.chars().flat_map(commands::plain).collect();
-                    out.line(format_args!(
-                        "{}  {:<5}  {}  {}  {message}",
-                        event.ts, event.severity, event.workload, event.rule
-                    ))?;
+                    let line = format!(
+                        "{}  {:<5}  {}  {}  {}",
+                        event.ts, event.severity, event.workload, event.rule, event.message
+                    );
+                    let line = line.chars().flat_map(commands::plain);
+                    out.line(line.collect::<String>())?;
                 }
             }
         }

@@ -57,6 +57,7 @@ struct Stream {
 /// When what was looked at last.
 #[derive(Debug, Default)]
 struct Looks {
+    last: Option<Instant>,
     /// The newest window that was seen, in Unix milliseconds.
     newest_ms: Option<i64>,
     all: Option<Instant>,

@@ -42,6 +42,7 @@ async fn new_workers_streams_epochs_segments_and_gaps_are_followed() {
         .roll(decky, second, "rotated", Some(0))
         .unwrap();
     master.write(next, "hit 52\n").await;
+    bed.has(52).await;
     master.write(decky, "hit 53\nhit 54").await;
     bed.has(53).await;
     master.archive.seal(decky).unwrap();

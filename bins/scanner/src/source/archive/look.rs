@@ -9,6 +9,10 @@ impl ArchiveSource {
         let due = |last: Option<Instant>, every: Duration| {
             last.is_none_or(|at| now.saturating_duration_since(at) >= every)
         };
+        if !self.ready.is_empty() && !due(self.looks.last, BUSY) {
+            return Ok(());
+        }
+        self.looks.last = Some(now);
         if due(self.looks.rest, REST) {
             self.looks.rest = Some(now);
             self.queue_unended(now);
@@ -198,6 +202,9 @@ const PAGE: u32 = 256;
 
 /// How often all epochs that may grow are looked at, should the clock have hidden one.
 const ALL: Duration = Duration::from_secs(5);
+
+/// How often the index is looked at while there is something to read: a master commits no faster.
+const BUSY: Duration = Duration::from_millis(50);
 
 /// How often new epochs are looked for.
 const STREAMS: Duration = Duration::from_millis(500);

@@ -174,9 +174,12 @@ impl Decnet {
     /// It fails.
     pub fn ingest(&self, log: &Path, db: &Path, limit: Duration) -> anyhow::Result<Vec<Row>> {
         let log = log.to_str().context("path is not UTF-8")?;
+        let dir = db.parent().context("the database has no folder")?;
         let db = db.to_str().context("path is not UTF-8")?;
+        // It writes a log of its own to where it stands.
         let output = Command::new(&self.python)
             .args([&script(), "ingest", log, db, &limit.as_secs().to_string()])
+            .current_dir(dir)
             .output()?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);

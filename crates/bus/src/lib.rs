@@ -31,6 +31,7 @@ mod event;
 mod frame;
 mod metrics;
 mod queue;
+pub mod testing;
 mod topic;
 mod worker;
 

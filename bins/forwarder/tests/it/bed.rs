@@ -176,6 +176,11 @@ impl Running {
         self.task.await.unwrap().unwrap();
     }
 
+    /// Waits until it has ended in order by itself.
+    pub(crate) async fn ended(self) {
+        self.task.await.unwrap().unwrap();
+    }
+
     /// Its stream's part of the status page.
     pub(crate) async fn stream(&self) -> Option<serde_json::Value> {
         let (_, body) = service::status::query(&self.status, "/status").await.ok()?;

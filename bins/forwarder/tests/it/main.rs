@@ -4,6 +4,7 @@
 mod acknowledged;
 mod archive;
 mod bed;
+mod bus;
 mod command;
 mod delivery;
 mod faults;

@@ -4,6 +4,7 @@
 mod acknowledged;
 mod admin;
 mod audit;
+mod bus;
 mod commands;
 mod crash;
 mod epochs;

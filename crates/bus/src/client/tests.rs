@@ -1,26 +1,23 @@
 //! The client against a small bus in the test: absent, there, gone, silent, stalled, replaced.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{UnixListener, UnixStream},
     time::{sleep, timeout},
 };
 
 use super::Pace;
 use crate::{
-    Bus, Config, Publisher, Socket, Verb, decode, encode, metrics::Metrics,
+    Bus, Config, Publisher, Socket, Verb,
+    metrics::Metrics,
     queue::MAX_QUEUED_EVENTS,
+    testing::{PATIENCE, Peer, listen},
 };
 
 const TOPIC: &str = "system.log";
-const PATIENCE: Duration = Duration::from_secs(20);
 const PACE: Pace = Pace {
     heartbeat: Duration::from_millis(50),
     stall: Duration::from_millis(50),
@@ -31,12 +28,6 @@ struct Stage {
     directory: TempDir,
     metrics: Metrics,
     bus: Bus,
-}
-
-/// The other end of a connection.
-struct Peer {
-    stream: UnixStream,
-    held: Vec<u8>,
 }
 
 impl Stage {
@@ -71,63 +62,20 @@ impl Stage {
     }
 }
 
-impl Peer {
-    /// Waits for a client and its greeting.
-    async fn accept(listener: &UnixListener) -> Peer {
-        let (stream, _) = timeout(PATIENCE, listener.accept()).await.unwrap().unwrap();
-        let mut peer = Peer {
-            stream,
-            held: Vec::new(),
-        };
-        assert_eq!(
-            peer.frame().await.unwrap().0,
-            (Verb::Hello, "tester".to_owned())
-        );
-        let wanted = "system.tester.control".to_owned();
-        assert_eq!(peer.frame().await.unwrap().0, (Verb::Sub, wanted));
-        peer
+/// The numbers of the next `count` events.
+async fn numbers(peer: &mut Peer, count: usize) -> Vec<u64> {
+    let mut numbers = Vec::new();
+    while numbers.len() < count {
+        numbers.extend(number(peer).await);
     }
+    numbers
+}
 
-    /// The next frame; `None` when the client has closed.
-    async fn frame(&mut self) -> Option<((Verb, String), Value)> {
-        loop {
-            if let Some((frame, used)) = decode(&self.held).unwrap() {
-                let body = match frame.body {
-                    [] => Value::Null,
-                    body => serde_json::from_slice(body).unwrap(),
-                };
-                let head = (frame.verb, frame.args.to_owned());
-                self.held.drain(..used);
-                return Some((head, body));
-            }
-            let read = self.stream.read_buf(&mut self.held);
-            if timeout(PATIENCE, read).await.expect("octets").unwrap() == 0 {
-                return None;
-            }
-        }
-    }
-
-    /// The numbers of the next `count` events.
-    async fn numbers(&mut self, count: usize) -> Vec<u64> {
-        let mut numbers = Vec::new();
-        while numbers.len() < count {
-            numbers.extend(self.number().await);
-        }
-        numbers
-    }
-
-    /// The number of the next event; `None` for a heartbeat.
-    async fn number(&mut self) -> Option<u64> {
-        let ((verb, topic), body) = self.frame().await.expect("a frame");
-        assert_eq!(verb, Verb::Pub);
-        (topic == TOPIC).then(|| body["payload"]["n"].as_u64().unwrap())
-    }
-
-    async fn say(&mut self, verb: Verb, topic: &str, body: &Value) {
-        let mut octets = Vec::new();
-        encode(verb, topic, body.to_string().as_bytes(), &mut octets).unwrap();
-        self.stream.write_all(&octets).await.unwrap();
-    }
+/// The number of the next event; `None` for a heartbeat.
+async fn number(peer: &mut Peer) -> Option<u64> {
+    let ((verb, topic), body) = peer.frame().await.expect("a frame");
+    assert_eq!(verb, Verb::Pub);
+    (topic == TOPIC).then(|| body["payload"]["n"].as_u64().unwrap())
 }
 
 /// Waits until a condition holds.
@@ -140,17 +88,11 @@ async fn until(what: &str, condition: impl Fn() -> bool) {
     timeout(PATIENCE, wait).await.expect(what);
 }
 
-/// A listener at a path where another one was.
-fn listen(path: &Path) -> UnixListener {
-    let _ = std::fs::remove_file(path);
-    UnixListener::bind(path).unwrap()
-}
-
 #[tokio::test]
 async fn greets_beats_and_publishes() {
     let stage = Stage::new(PACE);
     let listener = listen(&stage.path());
-    let mut peer = Peer::accept(&listener).await;
+    let mut peer = Peer::accept(&listener, "tester").await;
     let ((verb, topic), body) = peer.frame().await.unwrap();
     assert_eq!((verb, topic.as_str()), (Verb::Pub, "system.tester.health"));
     assert_eq!(body["type"], "health");
@@ -161,7 +103,10 @@ async fn greets_beats_and_publishes() {
     );
     assert!(payload["ts"].as_f64().unwrap() > 1.7e9);
     stage.publish(0..1000);
-    assert_eq!(peer.numbers(1000).await, (0..1000).collect::<Vec<_>>());
+    assert_eq!(
+        numbers(&mut peer, 1000).await,
+        (0..1000).collect::<Vec<_>>()
+    );
     // And again, by itself.
     let again = async { while peer.frame().await.unwrap().0.1 != "system.tester.health" {} };
     timeout(PATIENCE, again).await.unwrap();
@@ -184,11 +129,11 @@ async fn a_bus_may_come_late_and_come_again() {
     let mut next = 10;
     for round in 1..4 {
         let listener = listen(&stage.path());
-        let mut peer = Peer::accept(&listener).await;
+        let mut peer = Peer::accept(&listener, "tester").await;
         until("open", || stage.publisher().is_open()).await;
         stage.publish(next..next + 10);
         assert_eq!(
-            peer.numbers(10).await,
+            numbers(&mut peer, 10).await,
             (next..next + 10).collect::<Vec<_>>()
         );
         next += 10;
@@ -205,7 +150,7 @@ async fn a_bus_may_come_late_and_come_again() {
 async fn counts_what_was_under_way_when_the_bus_went() {
     let stage = Stage::new(PACE);
     let listener = listen(&stage.path());
-    let peer = Peer::accept(&listener).await;
+    let peer = Peer::accept(&listener, "tester").await;
     // More than the socket takes: some is written, some is half written, the rest waits.
     stage.publish(0..8000);
     until("a start", || stage.metrics.sums(TOPIC).0 > 0).await;
@@ -223,7 +168,7 @@ async fn counts_what_was_under_way_when_the_bus_went() {
 async fn a_stalled_bus_holds_nothing_and_gets_whole_frames_afterwards() {
     let stage = Stage::new(PACE);
     let listener = listen(&stage.path());
-    let mut peer = Peer::accept(&listener).await;
+    let mut peer = Peer::accept(&listener, "tester").await;
     stage.publish(0..8000);
     until("the stall", || !stage.publisher().is_open()).await;
     assert_eq!(stage.metrics.queued.get(), 0);
@@ -232,13 +177,13 @@ async fn a_stalled_bus_holds_nothing_and_gets_whole_frames_afterwards() {
         stage.publish(start..start + 1000);
     }
     assert_eq!(stage.metrics.queued.get(), 0);
-    let mut seen = peer.numbers(1).await;
+    let mut seen = numbers(&mut peer, 1).await;
     while !stage.publisher().is_open() {
-        seen.extend(peer.number().await);
+        seen.extend(number(&mut peer).await);
     }
     stage.publish(108_000..108_010);
     while *seen.last().unwrap() != 108_009 {
-        seen.extend(peer.numbers(1).await);
+        seen.extend(numbers(&mut peer, 1).await);
     }
     assert!(
         seen.is_sorted_by(|a, b| a < b),
@@ -259,15 +204,15 @@ async fn a_slow_bus_gets_the_newest() {
     };
     let stage = Stage::new(patient);
     let listener = listen(&stage.path());
-    let mut peer = Peer::accept(&listener).await;
+    let mut peer = Peer::accept(&listener, "tester").await;
     for start in (0..100_000).step_by(1000) {
         stage.publish(start..start + 1000);
     }
     let queued = stage.metrics.queued.get();
     assert!(usize::try_from(queued).unwrap() <= MAX_QUEUED_EVENTS);
-    let mut seen = peer.numbers(1).await;
+    let mut seen = numbers(&mut peer, 1).await;
     while *seen.last().unwrap() != 99_999 {
-        seen.extend(peer.numbers(1).await);
+        seen.extend(numbers(&mut peer, 1).await);
     }
     until("all counted", || {
         let (published, dropped) = stage.metrics.sums(TOPIC);
@@ -281,7 +226,7 @@ async fn a_slow_bus_gets_the_newest() {
 async fn obeys_a_stop_and_ignores_what_it_does_not_know() {
     let stage = Stage::new(PACE);
     let listener = listen(&stage.path());
-    let mut peer = Peer::accept(&listener).await;
+    let mut peer = Peer::accept(&listener, "tester").await;
     let control = "system.tester.control";
     for body in [
         json!({ "type": "control", "payload": { "action": "start" } }),
@@ -322,34 +267,28 @@ async fn leaves_a_server_that_speaks_something_else() {
         b"EVT a\n\xff\xff\xff\xff",
         &[b'x'; 5000],
     ] {
-        let mut peer = Peer::accept(&listener).await;
+        let mut peer = Peer::accept(&listener, "tester").await;
         peer.stream.write_all(octets).await.unwrap();
         // The end may come as a reset.
-        let gone = async {
-            while peer
-                .stream
-                .read_buf(&mut peer.held)
-                .await
-                .is_ok_and(|n| n > 0)
-            {}
-        };
+        let mut octets = Vec::new();
+        let gone = async { while peer.stream.read_buf(&mut octets).await.is_ok_and(|n| n > 0) {} };
         timeout(PATIENCE, gone).await.unwrap();
     }
-    let mut peer = Peer::accept(&listener).await;
+    let mut peer = Peer::accept(&listener, "tester").await;
     stage.publish(0..3);
-    assert_eq!(peer.numbers(3).await, [0, 1, 2]);
+    assert_eq!(numbers(&mut peer, 3).await, [0, 1, 2]);
 }
 
 #[tokio::test]
 async fn follows_the_path_to_another_bus() {
     let stage = Stage::new(PACE);
     let hanging = listen(&stage.path());
-    let _peer = Peer::accept(&hanging).await;
+    let _peer = Peer::accept(&hanging, "tester").await;
     // The first one neither reads nor closes.
     let listener = listen(&stage.path());
-    let mut peer = Peer::accept(&listener).await;
+    let mut peer = Peer::accept(&listener, "tester").await;
     stage.publish(0..3);
-    assert_eq!(peer.numbers(3).await, [0, 1, 2]);
+    assert_eq!(numbers(&mut peer, 3).await, [0, 1, 2]);
 }
 
 #[tokio::test]

@@ -121,9 +121,9 @@ fn epoch_gaps(key: &StreamKey, id: EpochId, told: &EpochTold, each: &mut dyn FnM
         }
     }
     last.into_iter().for_each(&mut *each);
-    for (end, roll) in &told.rolls {
+    for (end, roll) in told.rolls() {
         if roll.lost != Some(0) {
-            each(line(*end, None, roll.lost, &roll.cause, &roll.at));
+            each(line(end, None, roll.lost, &roll.cause, &roll.at));
         }
     }
 }

@@ -94,14 +94,17 @@ pub(crate) fn sealed(epoch: EpochId, end: u64) -> Fact {
     fact(SEALED, epoch, end)
 }
 
-/// The epoch goes on at its end, with its open segment if it has one: what was told of it from there on is void.
+/// The epoch goes on at its end, with its open segment if it has one: what was told of it from there on is void, but
+/// for its beginning, its roll and its seal if they stand.
 pub(crate) fn recovery(entry: &Entry) -> Fact {
-    let segment = entry.mark.segment.map(|(base, _)| base);
+    let mark = &entry.mark;
     with(
-        fact(RECOVERY, entry.epoch, entry.mark.end),
+        fact(RECOVERY, entry.epoch, mark.end),
         [
-            ("segment", segment.into()),
-            ("sealed", entry.mark.sealed.into()),
+            ("segment", mark.segment.map(|(base, _)| base).into()),
+            ("told", mark.told.into()),
+            ("rolled", mark.rolled.map(|next| next.to_string()).into()),
+            ("sealed", mark.sealed.into()),
         ],
     )
 }

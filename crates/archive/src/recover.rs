@@ -19,6 +19,7 @@ use crate::index::Index;
 use crate::name::{ARCHIVE_DIR, EpochId, Form, StreamKey};
 use crate::witness::Witness;
 
+mod behind;
 mod ledgers;
 mod rebuild;
 mod walk;
@@ -265,18 +266,16 @@ impl Recovery<'_> {
                 Ok(Some(missing))
             }
             Walked::Wrong => {
-                let looked = self.look(&key)?;
-                if let Some(found) = looked
-                    .entries
-                    .into_iter()
-                    .find(|found| found.epoch == entry.epoch)
-                {
-                    *entry = Entry {
-                        live: true,
-                        ..found
-                    };
+                // Found at start, the index was made again before. It is at the next one.
+                note_damage(self.data);
+                let mut looked = self.look(&key)?;
+                let epoch = Some(entry.epoch.to_string());
+                looked.facts.retain(|fact| fact.epoch == epoch);
+                let mut entries = looked.entries.into_iter();
+                if let Some(found) = entries.find(|found| found.epoch == entry.epoch) {
+                    *entry = found;
                 }
-                Ok(Some((Recovered::StreamRebuilt { key }, Vec::new())))
+                Ok(Some((Recovered::StreamRebuilt { key }, looked.facts)))
             }
             Walked::Beyond { end, cut, facts } => {
                 entry.mark.end = end;

@@ -39,8 +39,8 @@ pub(crate) struct EpochTold {
     /// Segments that were not removed.
     pub(crate) segments: BTreeMap<u64, SegmentTold>,
     pub(crate) gaps: BTreeMap<u64, GapTold>,
-    /// By where it ended.
-    pub(crate) rolls: BTreeMap<u64, RollTold>,
+    /// By where it ended; of one place in the order in which they were told, and the last one counts.
+    rolls: BTreeMap<u64, Vec<RollTold>>,
     pub(crate) sealed: bool,
     /// Everything below was removed, as far as it was held.
     pub(crate) removed: u64,
@@ -181,7 +181,7 @@ impl EpochTold {
                     lost: number(line, "lost"),
                     at: at.to_owned(),
                 };
-                self.rolls.insert(base, roll);
+                self.rolls.entry(base).or_default().push(roll);
             }
             facts::SEALED => self.sealed = true,
             facts::RECOVERY => self.take_back(base, line),
@@ -222,9 +222,33 @@ impl EpochTold {
             *base < end
         });
         self.rolls.retain(|at, _| *at <= end);
+        if let Some(rolled) = line.get("rolled") {
+            self.take_rolls_back(end, rolled.as_str());
+        }
         self.sealed = line.get("sealed") == Some(&Value::Bool(true));
-        // Otherwise nothing of it stands, and it may as well begin elsewhere.
-        self.begun &= end > self.base || self.sealed;
+        // Otherwise nothing of it stands, and it may as well begin elsewhere. An older version did not say so.
+        let stands = line.get("told").and_then(Value::as_bool);
+        self.begun &= stands.unwrap_or(end > self.base || self.sealed);
+    }
+
+    /// Of the rolls at `end` the last one to `next` stands, and those before it; without one none does.
+    fn take_rolls_back(&mut self, end: u64, next: Option<&str>) {
+        let Some(rolls) = self.rolls.get_mut(&end) else {
+            return;
+        };
+        let next = next.and_then(|next| EpochId::parse(next).ok());
+        let last = next.and_then(|next| rolls.iter().rposition(|roll| roll.next == Some(next)));
+        rolls.truncate(last.map_or(0, |last| last + 1));
+        if rolls.is_empty() {
+            self.rolls.remove(&end);
+        }
+    }
+
+    /// Where the epoch ended and went on elsewhere, in order.
+    pub(crate) fn rolls(&self) -> impl Iterator<Item = (u64, &RollTold)> {
+        self.rolls
+            .iter()
+            .filter_map(|(end, rolls)| Some((*end, rolls.last()?)))
     }
 
     /// Where the epoch ends by what is told; an open segment ends further on.

@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use archive::{EpochId, StreamKey};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 /// A fact that the merger goes by. It may be one of a window that never stood, or stands only later: that an epoch is
 /// sealed is for its owner to say.
@@ -17,8 +17,12 @@ pub(super) enum Fact {
     Opened { epoch: EpochId, base: u64 },
     /// The epoch's file was renamed or truncated, and its successor is being read; it may go on all the same.
     Rolled { epoch: EpochId, end: u64 },
-    /// The epoch goes on at `end`: what was told of it from there on is void.
-    Recovered { epoch: EpochId, end: u64 },
+    /// The epoch goes on at `end`: what was told of it from there on is void. A roll at `end` itself may stand.
+    Recovered {
+        epoch: EpochId,
+        end: u64,
+        rolled: bool,
+    },
     /// Bytes that will never come, up to `end`.
     Gap { epoch: EpochId, end: u64 },
 }
@@ -102,7 +106,7 @@ pub(super) fn read(data: &Path, key: &StreamKey, from: u64) -> io::Result<Page> 
 }
 
 /// Reads whole lines; what is no fact for us, or no fact at all, is passed over.
-fn parse(octets: &[u8], from: u64) -> Page {
+pub(super) fn parse(octets: &[u8], from: u64) -> Page {
     let mut page = Page {
         to: from,
         ..Page::default()
@@ -125,6 +129,14 @@ struct Line<'a> {
     epoch: Option<&'a str>,
     base: Option<u64>,
     len: Option<u64>,
+    /// Of a recovery the epoch that followed: none did, or an older version did not say so.
+    #[serde(default, deserialize_with = "said")]
+    rolled: Option<Option<&'a str>>,
+}
+
+/// What a field says that is there, also if that is nothing.
+fn said<'de, D: Deserializer<'de>>(field: D) -> Result<Option<Option<&'de str>>, D::Error> {
+    Option::deserialize(field).map(Some)
 }
 
 fn fact(line: &[u8]) -> Option<Fact> {
@@ -142,6 +154,7 @@ fn fact(line: &[u8]) -> Option<Fact> {
         "recovery" => Some(Fact::Recovered {
             epoch,
             end: line.base?,
+            rolled: line.rolled != Some(None),
         }),
         "gap" => Some(Fact::Gap {
             epoch,

@@ -262,9 +262,10 @@ impl Stream {
             (Fact::Rolled { end, .. }, Some(at)) => {
                 self.epochs[at].set(|place| place.rolled = Some(end));
             }
-            (Fact::Recovered { end, .. }, Some(at)) => {
+            (Fact::Recovered { end, rolled, .. }, Some(at)) => {
                 let epoch = &mut self.epochs[at];
-                epoch.set(|place| place.rolled = place.rolled.filter(|at| *at <= end));
+                let stands = |at: &u64| *at < end || (*at == end && rolled);
+                epoch.set(|place| place.rolled = place.rolled.filter(stands));
                 epoch.gap = epoch.gap.min(end);
             }
             (Fact::Gap { end, .. }, Some(at)) => self.epochs[at].gap = end,

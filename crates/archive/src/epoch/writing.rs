@@ -218,8 +218,14 @@ impl Epoch {
         }
         self.close(root, now_ms)?;
         self.announce();
-        let fact = facts::rolled(self.id, self.now.end, next, cause, lost);
-        self.facts.push(fact);
+        // Of one place a window tells the last roll alone: so what is told of a void one is not what stood before.
+        let end = self.now.end;
+        let here = |fact: &Fact| fact.kind == facts::ROLLED && fact.base == Some(end);
+        self.facts.retain(|fact| !here(fact));
+        if self.committed.rolled != Some(next) || self.committed.end != end {
+            let fact = facts::rolled(self.id, end, next, cause, lost);
+            self.facts.push(fact);
+        }
         self.now.rolled = Some(next);
         Ok(())
     }

@@ -17,11 +17,13 @@ use crate::name::{EpochId, Form, StreamKey};
 
 /// What a ledger has that the index does not know.
 #[derive(Debug, Default)]
-struct Beyond {
+pub(super) struct Beyond {
     /// The first line does not go on from the last known one.
     broken: bool,
     /// Epochs that are spoken of.
-    epochs: Vec<EpochId>,
+    pub(super) epochs: Vec<EpochId>,
+    /// Segments that were removed.
+    pub(super) removed: Vec<(EpochId, u64)>,
 }
 
 impl Recovery<'_> {
@@ -124,10 +126,16 @@ fn beyond(path: &Path, mark: &LedgerMark) -> io::Result<Option<Beyond>> {
         let text = |name| value.get(name).and_then(Value::as_str);
         beyond.broken |= first && text("prev") != Some(head.as_str());
         first = false;
-        if let Some(epoch) = text("epoch").and_then(|text| EpochId::parse(text).ok())
-            && !beyond.epochs.contains(&epoch)
-        {
+        let Some(epoch) = text("epoch").and_then(|text| EpochId::parse(text).ok()) else {
+            continue;
+        };
+        if !beyond.epochs.contains(&epoch) {
             beyond.epochs.push(epoch);
+        }
+        if text("kind") == Some(facts::REMOVED)
+            && let Some(base) = value.get("base").and_then(Value::as_u64)
+        {
+            beyond.removed.push((epoch, base));
         }
     }
 }

@@ -28,7 +28,7 @@ pub(super) struct Looked {
     /// In the order in which its epochs were opened.
     pub(super) entries: Vec<Entry>,
     /// What its ledger misses.
-    facts: Vec<Fact>,
+    pub(super) facts: Vec<Fact>,
     stored: Vec<Stored>,
 }
 
@@ -151,9 +151,9 @@ impl Found<'_> {
             self.segments(dir, &files, &mut entry)?;
             read_prints(dir, &mut entry)?;
         }
-        let last = self.told.rolls.last_key_value();
+        let last = self.told.rolls().last();
         entry.mark.rolled = last
-            .filter(|(end, _)| **end == entry.mark.end)
+            .filter(|(end, _)| *end == entry.mark.end)
             .and_then(|(_, roll)| roll.next);
         entry.mark.sealed = self.told.sealed;
         Ok(Some(entry))

@@ -122,25 +122,14 @@ impl Recovery<'_> {
     pub(super) fn cut_log(&self, dir: &Dir, entry: &mut Entry) -> io::Result<Walked> {
         let end = entry.mark.end;
         let current = entry.mark.segment.map(|(base, _)| base);
-        let later: Vec<u64> = segments(dir, entry.form)?
-            .into_iter()
-            .map(|segment| segment.base)
-            .filter(|&base| base >= end && Some(base) != current)
-            .collect();
-        let held = match current {
-            None => end,
-            Some(base) => match open_segment(dir, base, entry.form)? {
-                Some(file) => base + file.metadata()?.len(),
-                None => return Ok(Walked::Short(base)),
-            },
+        let Held {
+            end: held,
+            later,
+            beyond,
+        } = match held(dir, entry)? {
+            Ok(held) => held,
+            Err(found) => return Ok(Walked::Short(found)),
         };
-        if held < end {
-            return Ok(Walked::Short(held));
-        }
-        let mut beyond = held - end;
-        for &base in &later {
-            beyond += segment_len(dir, base, entry.form)?;
-        }
         if beyond > self.options.window_bytes {
             return Ok(Walked::Wrong);
         }
@@ -199,6 +188,43 @@ impl Recovery<'_> {
             other => other,
         }
     }
+}
+
+/// What the files of a `.log` epoch hold from its indexed end on.
+pub(super) struct Held {
+    /// Where the open segment ends, or the epoch without one.
+    end: u64,
+    /// Segments behind that, in order.
+    later: Vec<u64>,
+    /// How many bytes stand behind the indexed end.
+    pub(super) beyond: u64,
+}
+
+/// Looks at lengths and names alone. `Err`: the files end here, before the indexed end.
+pub(super) fn held(dir: &Dir, entry: &Entry) -> io::Result<Result<Held, u64>> {
+    let end = entry.mark.end;
+    let current = entry.mark.segment.map(|(base, _)| base);
+    let held = match current {
+        None => end,
+        Some(base) => match open_segment(dir, base, entry.form)? {
+            Some(file) => base + file.metadata()?.len(),
+            None => return Ok(Err(base)),
+        },
+    };
+    if held < end {
+        return Ok(Err(held));
+    }
+    let later: Vec<u64> = segments(dir, entry.form)?
+        .into_iter()
+        .map(|segment| segment.base)
+        .filter(|&base| base >= end && Some(base) != current)
+        .collect();
+    let mut beyond = held - end;
+    for &base in &later {
+        beyond += segment_len(dir, base, entry.form)?;
+    }
+    let end = held;
+    Ok(Ok(Held { end, later, beyond }))
 }
 
 /// Reads the prints of an epoch from its segments, as far as they are held.

@@ -67,12 +67,13 @@ impl Recovery<'_> {
             }
             // What the start needs can be read.
             index.live().await?;
+            index.ledgers().await?;
             Ok(Some(index))
         };
         match open().await {
             Err(e) if !IndexError::is_damage(&e) => Err(at_index(e)),
-            Err(_) => Ok(None),
-            Ok(index) => Ok(index),
+            Err(_) | Ok(None) => Ok(None),
+            Ok(Some(mut index)) => Ok((!self.is_behind(&mut index).await?).then_some(index)),
         }
     }
 

@@ -7,10 +7,12 @@ use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
 
 use archive::audit::{self, GapLine, Scope};
 use archive::{
-    AppendError, Archive, EpochId, Fault, Form, Handle, Options, Origin, Retention, StreamKey,
+    AppendError, Archive, Clock, EpochId, Fault, Form, Handle, Options, Origin, Retention,
+    StreamKey,
 };
 
 use crate::support::{Data, Died, run};
@@ -25,12 +27,22 @@ struct World {
     data: Data,
     epochs: Vec<Epoch>,
     dice: Dice,
-    /// Copies of the index, to be put back.
-    copies: Vec<Vec<(String, Vec<u8>)>>,
+    /// Copies of the index and its witness, to be put back.
+    copies: Vec<Copy>,
     /// An older index was put back, or a witness is gone, and no start has noticed yet. Both together could fit.
     unnoticed: bool,
+    /// Of a different roll each.
+    lost: u64,
     /// How often what happened.
     seen: BTreeMap<&'static str, usize>,
+}
+
+/// What the index said at some time.
+struct Copy {
+    index: Vec<(String, Vec<u8>)>,
+    witness: Vec<(String, Vec<u8>)>,
+    /// Where the epochs ended, at most: an interrupted window may stand.
+    ends: Vec<u64>,
 }
 
 impl World {
@@ -41,6 +53,7 @@ impl World {
             dice: Dice(seed.wrapping_mul(0x2545_f491_4f6c_dd1d) | 1),
             copies: Vec::new(),
             unnoticed: false,
+            lost: 0,
             seen: BTreeMap::new(),
         }
     }
@@ -68,7 +81,7 @@ impl World {
         });
         Options {
             segment_max_bytes: 200,
-            window_bytes: 1 << 20,
+            window_bytes: WINDOW,
             reserve_bytes: 0,
             max_open_epochs: 2,
             max_open_files: 2,
@@ -81,21 +94,58 @@ impl World {
         *self.seen.entry(what).or_default() += 1;
     }
 
-    fn index_files(&self) -> Vec<(String, Vec<u8>)> {
-        let names = ["index.sqlite", "index.sqlite-wal", "index.sqlite-shm"];
+    fn files<const N: usize>(&self, names: [&str; N]) -> Vec<(String, Vec<u8>)> {
         names
             .into_iter()
             .filter_map(|name| Some((name.to_owned(), fs::read(self.data.path().join(name)).ok()?)))
             .collect()
     }
 
+    fn copy(&mut self) {
+        let copy = Copy {
+            index: self.files(["index.sqlite", "index.sqlite-wal", "index.sqlite-shm"]),
+            witness: self.files(WITNESS),
+            ends: self.epochs.iter().map(Epoch::now).collect(),
+        };
+        self.copies.push(copy);
+    }
+
+    fn put_back(&self, files: &[(String, Vec<u8>)]) {
+        for (name, bytes) in files {
+            fs::write(self.data.path().join(name), bytes).unwrap();
+        }
+    }
+
+    /// A copy behind which an epoch holds more than a window may have.
+    fn far_behind(&mut self) -> Option<usize> {
+        let held = |epoch: &Epoch, from: u64| -> u64 {
+            let from = from.max(epoch.floor);
+            let runs = epoch.acked.iter().scan(epoch.base, |at, run| {
+                let from = std::mem::replace(at, run.to);
+                Some((from, run))
+            });
+            runs.filter(|(_, run)| !run.gap)
+                .map(|(at, run)| run.to.saturating_sub(at.max(from)))
+                .sum()
+        };
+        let far = |copy: &Copy| {
+            let mut epochs = self.epochs.iter().zip(&copy.ends);
+            epochs.any(|(epoch, end)| held(epoch, *end) > WINDOW)
+        };
+        let far: Vec<usize> = (0..self.copies.len())
+            .filter(|n| far(&self.copies[*n]))
+            .collect();
+        let n = self.dice.roll(far.len() as u64) as usize;
+        far.get(n).copied()
+    }
+
     /// What may happen to the index while nobody looks.
     fn meddle(&mut self) {
         self.data.settled();
         if self.dice.one_in(3) {
-            self.copies.push(self.index_files());
+            self.copy();
         }
-        match self.dice.roll(6) {
+        match self.dice.roll(7) {
             0 => {
                 self.count("index lost");
                 self.data.forget_index();
@@ -105,16 +155,24 @@ impl World {
                 self.unnoticed = true;
                 self.data.forget_index();
                 let n = self.dice.roll(self.copies.len() as u64) as usize;
-                for (name, bytes) in &self.copies[n] {
-                    fs::write(self.data.path().join(name), bytes).unwrap();
-                }
+                self.put_back(&self.copies[n].index);
             }
             3 if !self.unnoticed => {
                 self.count("witness lost");
                 self.unnoticed = true;
                 let n = self.dice.roll(2);
-                let path = self.data.path().join(format!("archive/.window-{n}"));
-                let _ = fs::remove_file(path);
+                let _ = fs::remove_file(self.data.path().join(WITNESS[n as usize]));
+            }
+            4 | 5 if !self.unnoticed => {
+                let Some(n) = self.far_behind() else { return };
+                self.count("older index and witness put back");
+                self.unnoticed = true;
+                self.data.forget_index();
+                for name in WITNESS {
+                    let _ = fs::remove_file(self.data.path().join(name));
+                }
+                self.put_back(&self.copies[n].index);
+                self.put_back(&self.copies[n].witness);
             }
             _ => {}
         }
@@ -230,8 +288,7 @@ impl World {
                 world.epochs.iter_mut().for_each(Epoch::stands);
                 check_reports(&world, &reports);
                 if world.dice.one_in(8) {
-                    let copy = world.index_files();
-                    world.copies.push(copy);
+                    world.copy();
                 }
             }
             Err(_) => Self::settle(world, archive).await,
@@ -256,13 +313,17 @@ impl World {
                     base,
                     acked: Vec::new(),
                     pending: Vec::new(),
+                    rolls: Vec::new(),
+                    rolling: Vec::new(),
                     sealed: false,
                     sealing: false,
                     floor: 0,
                 });
             }
             let n = world.epochs.len() as u64;
-            (world.dice.roll(24), world.dice.roll(n) as usize)
+            let window: u64 = world.epochs.iter().map(|e| e.now() - e.acked_end()).sum();
+            let most = if window > WINDOW / 3 { 5 } else { 24 };
+            (world.dice.roll(most), world.dice.roll(n) as usize)
         };
         let handle = match handles.get(&n) {
             Some(handle) if archive.stand(*handle).is_ok() => *handle,
@@ -302,25 +363,30 @@ impl World {
         n: usize,
         what: u64,
     ) -> Result<(), AppendError> {
-        let (len, to, before, next) = {
+        let (len, to, before, next, lost) = {
             let mut world = world.lock().unwrap();
             let len = 1 + world.dice.roll(if what == 8 { 400 } else { 60 });
-            let next = world.epochs[0].id;
+            let known = world.epochs.len().min(2) as u64;
+            let next = world.dice.roll(known) as usize;
+            let next = world.epochs[next].id;
+            world.lost += 1;
+            let lost = world.lost;
             let epoch = &mut world.epochs[n];
             let before = epoch.clone();
             let to = epoch.now() + len;
             match what {
                 8..16 => epoch.pending.push(Run { to, gap: false }),
                 16..18 => epoch.pending.push(Run { to, gap: true }),
+                18 | 19 => epoch.roll(next, lost),
                 22 if len > 45 => epoch.sealing = true,
                 _ => {}
             }
-            (len, to, before, next)
+            (len, to, before, next, lost)
         };
         let result = match what {
             8..16 => archive.append(handle, &bytes(n, before.now(), to)),
             16..18 => archive.gap(handle, to, "lag-cap"),
-            18 | 19 => archive.roll(handle, next, "rotated", Some(0)),
+            18 | 19 => archive.roll(handle, next, "rotated", Some(lost)),
             20 => archive.close_segment(handle),
             22 if len > 45 => archive.seal(handle),
             _ => {
@@ -380,9 +446,16 @@ impl World {
         }
         assert_eq!(damage, []);
         let mut gaps: HashMap<EpochId, Vec<(u64, u64)>> = HashMap::new();
+        let mut rolls: HashMap<EpochId, BTreeMap<u64, u64>> = HashMap::new();
         let mut take = |gap: GapLine| {
-            let range = (gap.from.unwrap(), gap.to.unwrap());
-            let of = gaps.entry(gap.epoch.unwrap()).or_default();
+            let (epoch, from) = (gap.epoch.unwrap(), gap.from.unwrap());
+            let Some(to) = gap.to else {
+                let of = rolls.entry(epoch).or_default();
+                of.insert(from, gap.bytes.unwrap());
+                return;
+            };
+            let range = (from, to);
+            let of = gaps.entry(epoch).or_default();
             match of.last_mut() {
                 // One cause may be "unknown", after an index was lost.
                 Some((_, to)) if *to == range.0 => *to = range.1,
@@ -390,9 +463,21 @@ impl World {
             }
         };
         audit::gaps(path, Scope::default(), &mut take).unwrap();
-        let world = world.lock().unwrap();
-        for (n, epoch) in world.epochs.iter().enumerate() {
+        let mut world = world.lock().unwrap();
+        for (n, epoch) in world.epochs.iter_mut().enumerate() {
             assert!(epoch.pending.is_empty());
+            let told = rolls.remove(&epoch.id).unwrap_or_default();
+            // The window that a crash interrupted is void, or stands as a whole.
+            let rolling = std::mem::take(&mut epoch.rolling);
+            if !rolling.is_empty() && Epoch::losses(&epoch.rolls) != told {
+                epoch.rolls.extend(rolling);
+            }
+            if Epoch::losses(&epoch.rolls) != told {
+                tell_ledger(path, epoch);
+            }
+            assert_eq!(told, Epoch::losses(&epoch.rolls), "rolls of epoch {n}");
+        }
+        for (n, epoch) in world.epochs.iter().enumerate() {
             let mut found = gaps.remove(&epoch.id).unwrap_or_default();
             // An epoch that only its files tell of is taken as one from 0 on.
             found
@@ -406,8 +491,57 @@ impl World {
             check_bytes(&world.data, n, epoch);
         }
         assert!(gaps.is_empty());
+        assert!(rolls.is_empty());
+    }
+
+    /// At last everything that rolled is old and is sealed, and nothing else, with or without the index.
+    async fn end(world: &Mutex<World>) {
+        let (path, options) = {
+            let mut world = world.lock().unwrap();
+            if world.dice.one_in(2) {
+                world.data.forget_index();
+            }
+            let options = world.options(false);
+            let fault = Fault::default();
+            (world.data.path().to_owned(), Options { fault, ..options })
+        };
+        let archive = Archive::open(&path, options.clone()).await.unwrap();
+        archive.close().await.unwrap();
+        world.lock().unwrap().data.settled();
+        let later = SystemTime::now() + 2 * HOUR;
+        let clock = Clock::new(move || (later, Duration::ZERO));
+        let mut archive = Archive::open(&path, Options { clock, ..options })
+            .await
+            .unwrap();
+        let mut sealed: Vec<EpochId> = Vec::new();
+        loop {
+            let reports = archive.seal_idle(HOUR).await.unwrap();
+            if reports.is_empty() {
+                break;
+            }
+            sealed.extend(reports.iter().map(|report| report.epoch));
+        }
+        sealed.sort_unstable();
+        archive.close().await.unwrap();
+        let world = world.lock().unwrap();
+        let rolled = |epoch: &&Epoch| !epoch.sealed && epoch.rolled(epoch.acked_end()).is_some();
+        let rolled = world.epochs.iter().filter(rolled);
+        let mut rolled: Vec<EpochId> = rolled.map(|epoch| epoch.id).collect();
+        rolled.sort_unstable();
+        if sealed != rolled {
+            world
+                .epochs
+                .iter()
+                .for_each(|epoch| tell_ledger(&path, epoch));
+        }
+        assert_eq!(sealed, rolled, "what is sealed is what rolled");
     }
 }
+
+const HOUR: Duration = Duration::from_secs(3600);
+const WITNESS: [&str; 2] = ["archive/.window-0", "archive/.window-1"];
+/// Most bytes of a window.
+const WINDOW: u64 = 700;
 
 #[test]
 fn the_archive_is_what_its_senders_were_told() {
@@ -428,6 +562,9 @@ fn the_archive_is_what_its_senders_were_told() {
                     world.count(if died.is_err() { "died" } else { "stopped" });
                     world.meddle();
                 }
+                run(World::live(&world, false)).ok().unwrap();
+                world.lock().unwrap().data.settled();
+                run(World::end(&world)).ok().unwrap();
             }
         });
         if let Err(panic) = lives {
@@ -444,6 +581,7 @@ fn the_archive_is_what_its_senders_were_told() {
             "compressing",
             "died",
             "index lost",
+            "older index and witness put back",
             "older index put back",
             "refused",
             "removed",

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::time::Duration;
 
 use archive::{Archive, EpochId, Form, Options, Recovered, Step, StreamKey};
 
@@ -277,7 +278,10 @@ async fn a_log_epoch_far_beyond_the_index_is_kept() {
     drop(archive);
     let archive = data.open(small()).await;
     assert!(
-        matches!(archive.recovered(), [Recovered::StreamRebuilt { .. }]),
+        matches!(
+            archive.recovered(),
+            [Recovered::IndexRebuilt, Recovered::StreamRebuilt { .. }]
+        ),
         "{:?}",
         archive.recovered()
     );
@@ -323,6 +327,95 @@ async fn a_seal_behind_a_void_window_outlives_the_index() {
     let epoch = open(&mut archive).await;
     let stand = archive.stand(epoch).unwrap();
     assert_eq!((stand.end, stand.sealed), (1000, true));
+}
+
+/// Of an epoch without bytes a roll stands, and another one is void: without the index it is as it was.
+#[tokio::test]
+async fn of_rolls_behind_a_void_window_those_stand_that_stood() {
+    for first in [false, true] {
+        let data = Data::new();
+        let key = StreamKey::new("a", "decky").unwrap();
+        let (id, next, other) = (EpochId::random(), EpochId::random(), EpochId::random());
+        let open = async |archive: &mut Archive| {
+            let origin = archive::Origin::default();
+            archive
+                .open_epoch(&key, id, Form::Log, 1000, origin)
+                .await
+                .unwrap()
+        };
+        let mut archive = data
+            .open(Options {
+                fault: fail(Step::Witness, usize::from(first), std::io::ErrorKind::Other),
+                ..small()
+            })
+            .await;
+        let epoch = open(&mut archive).await;
+        if first {
+            archive.roll(epoch, next, "rotated", Some(7)).unwrap();
+            archive.commit().await.unwrap();
+        }
+        archive.roll(epoch, other, "gone", Some(9)).unwrap();
+        archive.commit().await.unwrap_err();
+        assert_eq!(archive.void().await.unwrap(), []);
+        drop(archive);
+        data.forget_index();
+        let mut archive = data.open(small()).await;
+        assert_eq!(archive.known(&key, id).await.unwrap(), first);
+        let mut lost = Vec::new();
+        archive::audit::gaps(data.path(), archive::audit::Scope::default(), &mut |gap| {
+            lost.push((gap.from, gap.bytes));
+        })
+        .unwrap();
+        let stands = first.then_some((Some(1000), Some(7)));
+        assert_eq!(lost, Vec::from_iter(stands));
+        let sealed = archive.close().await.map(|()| data.open(later()));
+        let mut archive = sealed.unwrap().await;
+        let sealed = archive.seal_idle(Duration::from_secs(3600)).await.unwrap();
+        assert_eq!(sealed.len(), usize::from(first), "what rolled is sealed");
+    }
+}
+
+/// Options of two hours later.
+fn later() -> Options {
+    let now = std::time::SystemTime::now() + Duration::from_secs(7200);
+    Options {
+        clock: archive::Clock::new(move || (now, Duration::ZERO)),
+        ..small()
+    }
+}
+
+/// What an older version told of a recovery is taken as it was meant.
+#[tokio::test]
+async fn a_recovery_that_says_less_is_read() {
+    let data = Data::new();
+    let key = StreamKey::new("a", "decky").unwrap();
+    let id = EpochId::random();
+    let mut archive = data
+        .open(Options {
+            fault: fail(Step::Witness, 1, std::io::ErrorKind::Other),
+            ..small()
+        })
+        .await;
+    let origin = archive::Origin::default();
+    let epoch = archive.open_epoch(&key, id, Form::Log, 0, origin).await;
+    let epoch = epoch.unwrap();
+    archive.append(epoch, b"one\n").unwrap();
+    archive.commit().await.unwrap();
+    archive.close_segment(epoch).unwrap();
+    archive.commit().await.unwrap_err();
+    assert_eq!(archive.void().await.unwrap(), []);
+    drop(archive);
+    let ledger = data.path().join("archive/a/decky/ledger.jsonl");
+    let text = fs::read_to_string(&ledger).unwrap();
+    let older = text
+        .replace(r#""rolled":null,"#, "")
+        .replace(r#","told":true"#, "");
+    assert_ne!(older, text);
+    fs::write(&ledger, older).unwrap();
+    data.forget_index();
+    let mut archive = data.open(small()).await;
+    let epoch = archive.open_epoch(&key, id, Form::Log, 0, origin).await;
+    assert_eq!(archive.stand(epoch.unwrap()).unwrap().end, 4);
 }
 
 #[test]

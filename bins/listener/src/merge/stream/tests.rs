@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::*;
+use crate::merge::ledger;
 
 fn id(n: u8) -> EpochId {
     EpochId::parse(&format!("{n:02x}").repeat(16)).unwrap()
@@ -165,18 +166,29 @@ fn a_line_goes_on_after_a_roll_that_was_not_at_its_end() {
 
 #[test]
 fn a_roll_that_a_recovery_took_back_ends_no_line() {
-    let mut stream = Stream::new(key(), Stored::default());
     let epoch = id(1);
-    let facts = [
-        opened(1),
-        Fact::Rolled { epoch, end: 10 },
-        Fact::Recovered { epoch, end: 8 },
-    ];
-    take(&mut stream, true, &facts);
-    stream.told(&news(1, 0, 10, 1));
-    take(&mut stream, true, &[]);
-    stream.epoch(0).seen = 10;
-    assert_eq!(stream.next(), Next::Nothing);
+    let next = format!(r#""rolled":"{}","#, id(2));
+    for (end, rolled, ends) in [
+        (8, "", false),
+        (10, r#""rolled":null,"#, false),
+        (10, next.as_str(), true),
+        // An older version did not say so.
+        (10, "", true),
+    ] {
+        let line = format!(
+            r#"{{"kind":"recovery","epoch":"{epoch}","base":{end},"len":null,{rolled}"sealed":false}}"#
+        );
+        let recovered = ledger::parse(format!("{line}\n").as_bytes(), 0).facts[0].1;
+        assert!(matches!(recovered, Fact::Recovered { end: at, .. } if at == end));
+        let mut stream = Stream::new(key(), Stored::default());
+        let facts = [opened(1), Fact::Rolled { epoch, end: 10 }, recovered];
+        take(&mut stream, true, &facts);
+        stream.told(&news(1, 0, 10, 1));
+        take(&mut stream, true, &[]);
+        stream.epoch(0).seen = 10;
+        let expected = if ends { Next::Epoch(0) } else { Next::Nothing };
+        assert_eq!(stream.next(), expected, "{line}");
+    }
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What a sender has, and was told.
 
+use std::collections::BTreeMap;
+
 use archive::{EpochId, StreamKey};
 
 /// Numbers that are the same for the same seed.
@@ -39,6 +41,14 @@ pub(super) struct Run {
     pub(super) gap: bool,
 }
 
+/// The epoch ended there, for now, with so many bytes lost.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Roll {
+    pub(super) end: u64,
+    pub(super) next: EpochId,
+    pub(super) lost: u64,
+}
+
 #[derive(Debug, Clone)]
 pub(super) struct Epoch {
     pub(super) key: StreamKey,
@@ -48,6 +58,9 @@ pub(super) struct Epoch {
     pub(super) acked: Vec<Run>,
     /// What the open window has.
     pub(super) pending: Vec<Run>,
+    /// The same of its rolls.
+    pub(super) rolls: Vec<Roll>,
+    pub(super) rolling: Vec<Roll>,
     pub(super) sealed: bool,
     pub(super) sealing: bool,
     /// Below this nobody needs anything any more.
@@ -69,13 +82,38 @@ impl Epoch {
 
     pub(super) fn stands(&mut self) {
         self.acked.append(&mut self.pending);
+        self.rolls.append(&mut self.rolling);
         self.sealed |= self.sealing;
         self.sealing = false;
     }
 
     pub(super) fn void(&mut self) {
         self.pending.clear();
+        self.rolling.clear();
         self.sealing = false;
+    }
+
+    /// A roll to an epoch with a loss, unless that is the last thing that happened.
+    pub(super) fn roll(&mut self, next: EpochId, lost: u64) {
+        let end = self.now();
+        if self.rolled(end) == Some(next) {
+            return;
+        }
+        self.rolling.retain(|roll| roll.end != end);
+        if self.rolled(end) != Some(next) {
+            self.rolling.push(Roll { end, next, lost });
+        }
+    }
+
+    /// The epoch that followed, if this one ended at `end`.
+    pub(super) fn rolled(&self, end: u64) -> Option<EpochId> {
+        let last = self.rolling.last().or(self.rolls.last());
+        last.filter(|roll| roll.end == end).map(|roll| roll.next)
+    }
+
+    /// Where it rolled and how much was lost then: the last one of each place.
+    pub(super) fn losses(rolls: &[Roll]) -> BTreeMap<u64, u64> {
+        rolls.iter().map(|roll| (roll.end, roll.lost)).collect()
     }
 
     /// Recorded gaps, adjacent ones as one.

@@ -25,8 +25,20 @@ pub struct Ledger {
     file: File,
     next_seq: u64,
     head: String,
+    len: u64,
     losses: Losses,
     failed: bool,
+}
+
+/// Where a ledger ends, for its only writer to go on there without reading it again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LedgerEnd {
+    /// The number that the next fact will get.
+    pub next_seq: u64,
+    /// Hash of the last line (64 hex digits); of an empty ledger, 64 zeros.
+    pub head: String,
+    /// Bytes in the file.
+    pub len: u64,
 }
 
 /// What [`Ledger::open`] gives.
@@ -129,16 +141,53 @@ impl Ledger {
             .map(|(at, bytes)| cut(&path, &file, at, &bytes))
             .transpose()
             .map_err(io)?;
+        let len = size - torn.as_ref().map_or(0, |torn| torn.len);
         let mut ledger = Self {
             path,
             file,
             next_seq: 0,
             head: GENESIS.to_owned(),
+            len,
             losses: Losses::default(),
             failed: false,
         };
         ledger.take_tail(&tail, from > 0)?;
         Ok(OpenedLedger { ledger, torn })
+    }
+
+    /// Opens the ledger at `path` where its only writer left it, reading nothing. `None` when the file has another
+    /// length, or is gone. The losses that it holds are not known: they can be told again.
+    ///
+    /// # Errors
+    /// [`LedgerError::Io`].
+    pub fn resume(path: impl AsRef<Path>, end: &LedgerEnd) -> Result<Option<Ledger>, LedgerError> {
+        let path = path.as_ref().to_path_buf();
+        let opened = OpenOptions::new().read(true).append(true).open(&path);
+        let looked = opened.and_then(|file| Ok((file.metadata()?.len(), file)));
+        match looked {
+            Ok((len, file)) if len == end.len => Ok(Some(Self {
+                path,
+                file,
+                next_seq: end.next_seq,
+                head: end.head.clone(),
+                len,
+                losses: Losses::default(),
+                failed: false,
+            })),
+            Ok(_) => Ok(None),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(LedgerError::Io { path, source }),
+        }
+    }
+
+    /// Where it ends now.
+    #[must_use]
+    pub fn end(&self) -> LedgerEnd {
+        LedgerEnd {
+            next_seq: self.next_seq,
+            head: self.head.clone(),
+            len: self.len,
+        }
     }
 
     /// Appends `facts` with one write and one sync, all with the time `at`. Returns how many were
@@ -206,6 +255,7 @@ impl Ledger {
         })?;
         self.failed = false;
         (self.head, self.next_seq) = (head, seq);
+        self.len += out.len() as u64;
         if lossy {
             self.losses = losses;
         }

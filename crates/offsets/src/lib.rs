@@ -27,7 +27,7 @@ mod ledger;
 
 pub use appender::{AppendError, Appended, Appender, Counters, Limits, Recovered, UNCERTAIN};
 pub use ledger::{
-    Entries, Fact, LINE_BYTES, Ledger, LedgerError, OpenedLedger, REPEAT_WINDOW, TAIL_BYTES, Torn,
-    Verified,
+    Entries, Fact, LINE_BYTES, Ledger, LedgerEnd, LedgerError, OpenedLedger, REPEAT_WINDOW,
+    TAIL_BYTES, Torn, Verified,
 };
 pub use store::{Change, Store, StoreError};

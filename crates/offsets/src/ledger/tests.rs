@@ -26,6 +26,27 @@ fn open(path: &Path) -> Ledger {
 }
 
 #[test]
+fn goes_on_where_it_was_left_and_nowhere_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ledger.jsonl");
+    let mut ledger = open(&path);
+    ledger.append(&[gap(0, 5)], at_time(1)).unwrap();
+    let end = ledger.end();
+    drop(ledger);
+    let mut ledger = Ledger::resume(&path, &end).unwrap().unwrap();
+    ledger.append(&[gap(9, 5), gap(20, 1)], at_time(2)).unwrap();
+    assert_eq!(open(&path).end(), ledger.end());
+    assert_eq!(Ledger::verify(&path).unwrap().facts, 3);
+    assert!(
+        Ledger::resume(&path, &end).unwrap().is_none(),
+        "it is longer"
+    );
+    fs::remove_file(&path).unwrap();
+    assert!(Ledger::resume(&path, &ledger.end()).unwrap().is_none());
+    assert!(!path.exists());
+}
+
+#[test]
 fn writes_the_fixed_fields_in_order_and_chains_lines() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("ledger.jsonl");

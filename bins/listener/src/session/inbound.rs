@@ -134,7 +134,7 @@ impl Room {
 const READ_BYTES: usize = 32 << 20;
 /// Least and most that a session reads at a time, in bytes. A TLS record has 16 KiB.
 const MIN_CHUNK: usize = 16 << 10;
-const MAX_CHUNK: usize = 64 << 10;
+const MAX_CHUNK: usize = 120 << 10;
 /// A frame up to this size needs no room of its own, in bytes.
 const OWN_FRAME: usize = 64 << 10;
 /// Room for larger frames, of all sessions together, in KiB.

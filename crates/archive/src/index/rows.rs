@@ -78,16 +78,24 @@ pub(super) async fn put(to: &mut SqliteConnection, entry: &Entry) -> Result<(), 
         .execute(&mut *to)
         .await?;
     }
-    for (n, node) in nodes.iter().enumerate() {
-        sqlx::query("INSERT OR REPLACE INTO pieces (worker, stream, epoch, number, node) VALUES (?, ?, ?, ?, ?)")
-            .bind(key.worker())
-            .bind(key.stream())
-            .bind(&epoch)
-            .bind(number((first + n) as u64)?)
-            .bind(&node.0[..])
-            .execute(&mut *to)
-            .await?;
+    if nodes.is_empty() {
+        return Ok(());
     }
+    // One statement for all of a window: each costs a way to the database's thread and back.
+    let all: Vec<u8> = nodes.iter().flat_map(|node| node.0).collect();
+    sqlx::query(
+        "WITH RECURSIVE n (i) AS (VALUES (0) UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?5) \
+         INSERT OR REPLACE INTO pieces (worker, stream, epoch, number, node) \
+         SELECT ?1, ?2, ?3, ?4 + i, substr(?6, 1 + 32 * i, 32) FROM n",
+    )
+    .bind(key.worker())
+    .bind(key.stream())
+    .bind(&epoch)
+    .bind(number(*first as u64)?)
+    .bind(number(nodes.len() as u64)?)
+    .bind(all)
+    .execute(&mut *to)
+    .await?;
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use archive::{Archive, CommitError, Handle, Recovered, StreamKey};
+use archive::{Archive, CommitError, Handle, StreamKey};
 use delivery::AdmissionLimits;
 use service::Seldom;
 use service::status::{Component, Pulse};
@@ -14,11 +14,12 @@ use tokio::sync::{mpsc, watch};
 use crate::config::Config;
 use crate::intake::{Batch, Item, Said};
 use crate::merge::Feed;
-use crate::metrics::{Metrics, count};
+use crate::metrics::Metrics;
 use crate::upkeep::Upkeep;
 use crate::workers::Worker;
 
 mod answers;
+mod damage;
 mod links;
 mod stands;
 mod trouble;
@@ -79,7 +80,10 @@ impl Keeper {
             pulse,
             stop,
         } = tools;
-        report_recovery(&archive, &metrics);
+        archive
+            .recovered()
+            .iter()
+            .for_each(|what| damage::report(what, &metrics));
         feed.standing(&config.data, archive.standing());
         disk.ok();
         let admission = AdmissionLimits {
@@ -223,12 +227,8 @@ impl Keeper {
             return Some(handle);
         }
         loop {
-            let trouble = match self.archive.plain(&batch.worker.stream).await {
-                Ok(handle) => {
-                    self.handles.insert(batch.worker.name().into(), handle);
-                    self.plain.insert(handle, Arc::clone(&batch.worker));
-                    return Some(handle);
-                }
+            let trouble = match self.open_plain(&batch.worker).await {
+                Ok(handle) => return Some(handle),
                 Err(e) => e,
             };
             if !self.overcome(trouble).await {
@@ -269,39 +269,6 @@ async fn until(moment: Option<Instant>) {
     match moment {
         Some(moment) => tokio::time::sleep_until(moment.into()).await,
         None => std::future::pending().await,
-    }
-}
-
-fn report_recovery(archive: &Archive, metrics: &Metrics) {
-    for what in archive.recovered() {
-        match what {
-            Recovered::Beyond {
-                key,
-                epoch,
-                indexed,
-                kept,
-                cut,
-                ..
-            } => {
-                count(&metrics.recovered_bytes, "what", "kept", *kept);
-                count(&metrics.recovered_bytes, "what", "cut", *cut);
-                tracing::info!(stream = %key, %epoch, offset = indexed, kept, cut, "bytes beyond the index recovered");
-            }
-            Recovered::Missing {
-                key,
-                epoch,
-                indexed,
-                found,
-                ..
-            } => {
-                count(&metrics.recovered_bytes, "what", "missing", indexed - found);
-                tracing::error!(stream = %key, %epoch, offset = found, bytes = indexed - found, "archived bytes are gone");
-            }
-            Recovered::StreamRebuilt { key, .. } => {
-                tracing::warn!(stream = %key, "index did not know the stream, made again from its segments");
-            }
-            other => tracing::warn!(what = ?other, "archive recovered"),
-        }
     }
 }
 

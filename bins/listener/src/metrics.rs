@@ -66,6 +66,8 @@ pub(crate) struct Metrics {
     pub(crate) queued_bytes: Gauge,
     /// `recovered_bytes{what}`: kept or cut beyond the index, or missing, at start.
     pub(crate) recovered_bytes: By,
+    /// `damaged_epochs`: whose files were found to be gone or too short while the listener ran.
+    pub(crate) damaged_epochs: Counter,
     /// `merged_lag_bytes`: committed, not yet in the merged outputs.
     pub(crate) merged_lag_bytes: Gauge,
     /// `merged_lines{file}`: written to the merged outputs.
@@ -133,6 +135,10 @@ impl Metrics {
             recovered_bytes: r.metric(
                 "recovered_bytes",
                 "Bytes beyond the index at start, by what became of them",
+            ),
+            damaged_epochs: r.metric(
+                "damaged_epochs",
+                "Epochs whose files were found to be gone or too short at run time",
             ),
             merged_lag_bytes: r.metric(
                 "merged_lag_bytes",

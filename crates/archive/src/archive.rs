@@ -3,15 +3,15 @@
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use offsets::Fact;
+use offsets::{Fact, LedgerEnd, LedgerError};
 
 use crate::api::Origin;
 use crate::clock::{Clock, Trust};
 use crate::dir::Dir;
 use crate::entry::{Change, Entry, LedgerMark};
-use crate::epoch::Epoch;
+use crate::epoch::{Epoch, sync_above};
 use crate::error::{AppendError, CommitError, OpenError};
 use crate::facts;
 use crate::fault::Fault;
@@ -117,6 +117,8 @@ pub struct Archive {
     window: Window,
     open_files: usize,
     recovered: Vec<Recovered>,
+    /// What was found since, and nobody has asked for.
+    found: Vec<Recovered>,
     trust: Trust,
     job: Option<Box<Job>>,
 }
@@ -125,6 +127,8 @@ pub struct Archive {
 #[derive(Debug, Default)]
 struct Stream {
     ledger: LedgerMark,
+    /// Where its file was left, once it was written.
+    written: Option<LedgerEnd>,
     /// Loaded epochs; the one that was opened last is the last.
     loaded: Vec<Handle>,
     /// Facts of the current window that belong to no epoch.
@@ -166,6 +170,7 @@ impl Archive {
             window: Window::default(),
             open_files: 0,
             recovered: begun.recovered,
+            found: Vec::new(),
             trust: Trust::new(&options.clock, begun.newest_ms),
             options,
             job: None,
@@ -187,6 +192,48 @@ impl Archive {
     /// What recovery found and did when the archive was opened, for log and metrics.
     pub fn recovered(&self) -> &[Recovered] {
         &self.recovered
+    }
+
+    /// What was found to be damaged, or was recovered, since the archive was opened or this was last asked.
+    pub fn take_found(&mut self) -> Vec<Recovered> {
+        std::mem::take(&mut self.found)
+    }
+
+    /// Lets go of an epoch whose open segment is gone or too short, so that the others go on: opened again, it goes on
+    /// where its files end.
+    fn lose(&mut self, handle: Handle, error: &io::Error) {
+        let Some(epoch) = self.epochs.get(&handle) else {
+            return;
+        };
+        let (key, id) = (epoch.key.clone(), epoch.id);
+        self.found.push(Recovered::Damaged {
+            key: key.clone(),
+            epoch: id,
+            committed: epoch.committed.end,
+            what: error.to_string(),
+        });
+        self.forget(&key, id);
+    }
+
+    /// Appends facts to a stream's ledger, whose directory somebody may have removed.
+    fn tell(
+        &mut self,
+        key: &StreamKey,
+        facts: &[Fact],
+        at: SystemTime,
+    ) -> Result<LedgerMark, LedgerError> {
+        let path = self.stream_path(key);
+        let stream = self.streams.entry(key.clone()).or_default();
+        match facts::write(&path, &mut stream.written, facts, at) {
+            Err(LedgerError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                sync_above(&self.root, key).map_err(|source| LedgerError::Io {
+                    path: path.clone(),
+                    source,
+                })?;
+                facts::write(&path, &mut stream.written, facts, at)
+            }
+            told => told,
+        }
     }
 
     fn ledger(&self, key: &StreamKey) -> [u8; 32] {
@@ -256,9 +303,8 @@ impl Archive {
                 entry
             }
         };
-        if !entry.live {
-            self.settle(&mut entry)?;
-        }
+        // Also if it is live: it may have been let go of because of damage.
+        self.settle(&mut entry)?;
         // What is written to it from now on has to be looked at after a crash.
         entry.live = !entry.mark.sealed;
         let mut entries = self.make_room(key)?;
@@ -278,11 +324,12 @@ impl Archive {
 
     fn settle(&mut self, entry: &mut Entry) -> Result<(), CommitError> {
         let path = self.stream_path(&entry.key);
-        let facts = recover::settle(&self.data, &self.root, &self.options, entry)
+        let settled = recover::settle(&self.data, &self.root, &self.options, entry)
             .map_err(|e| CommitError::Sync(path.clone(), io::Error::other(e)))?;
-        if let Some(facts) = facts {
-            let mark = facts::write(&path, &facts, self.options.clock.now())?;
+        if let Some((found, facts)) = settled {
+            let mark = self.tell(&entry.key, &facts, self.options.clock.now())?;
             self.streams.entry(entry.key.clone()).or_default().ledger = mark;
+            self.found.push(found);
         }
         Ok(())
     }
@@ -306,12 +353,13 @@ impl Archive {
                 rows.push(entry);
             } else {
                 epoch.leaving = true;
-                self.close_segment(handle).map_err(|e| match e {
-                    AppendError::Failed { key, source } => {
-                        CommitError::Sync(self.stream_path(&key), source)
+                match self.close_segment(handle) {
+                    Ok(()) | Err(AppendError::Gone) => {}
+                    Err(AppendError::Failed { key, source }) => {
+                        return Err(CommitError::Sync(self.stream_path(&key), source));
                     }
-                    _ => CommitError::Void,
-                })?;
+                    Err(_) => return Err(CommitError::Void),
+                }
             }
         }
         Ok(rows)

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
 
 use offsets::Fact;
@@ -258,11 +259,14 @@ impl Epoch {
     pub(crate) fn sync(&self, root: &Dir) -> io::Result<()> {
         let written = self.now.segment.is_some() && self.now.end > self.committed.end;
         let open = self.open.as_ref().and_then(|open| open.file.as_ref());
-        for file in self.closing.iter().map(|(file, _)| file) {
+        let closing = self.closing.iter().map(|(file, _)| file);
+        for file in closing.chain(open.filter(|_| written)) {
             file.sync_data()?;
-        }
-        if let Some(file) = open.filter(|_| written) {
-            file.sync_data()?;
+            if file.metadata()?.nlink() == 0 {
+                // What nobody can read does not stand.
+                let what = format!("a segment of {} was removed", self.key);
+                return Err(io::Error::new(io::ErrorKind::NotFound, what));
+            }
         }
         if self.created.is_empty() {
             return Ok(());

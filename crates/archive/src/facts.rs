@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use offsets::{Fact, Ledger, LedgerError};
+use offsets::{Fact, Ledger, LedgerEnd, LedgerError};
 use serde_json::Value;
 
 use crate::api::Print;
@@ -156,18 +156,41 @@ fn put_aside(stream: &Path, path: &Path, at: SystemTime) -> Result<(), LedgerErr
     })
 }
 
-/// Appends facts to the ledger of the stream whose directory is `stream`; where it stands then.
+/// Appends facts to the ledger of the stream whose directory is `stream`; where it stands then. `end` is where it was
+/// left, if it was written before, and where it is left now: what it holds is read only once.
 pub(crate) fn write(
     stream: &Path,
+    end: &mut Option<LedgerEnd>,
     facts: &[Fact],
     at: SystemTime,
 ) -> Result<LedgerMark, LedgerError> {
     let path = stream.join(LEDGER);
-    let opened = match Ledger::open(&path) {
+    let left = end.take();
+    let resumed = left.as_ref().map(|left| Ledger::resume(&path, left));
+    let mut ledger = match resumed.transpose()?.flatten() {
+        Some(ledger) => ledger,
+        None => {
+            let mut ledger = open(stream, &path, at)?;
+            if let Some(left) = left.filter(|left| left.head != ledger.head()) {
+                tracing::error!(path = %path.display(), "ledger was changed by somebody else");
+                ledger.append(&[broken(Some(&mark(&path, &left)?))], at)?;
+            }
+            ledger
+        }
+    };
+    ledger.append(facts, at)?;
+    let now = ledger.end();
+    let mark = mark(&path, &now)?;
+    *end = Some(now);
+    Ok(mark)
+}
+
+fn open(stream: &Path, path: &Path, at: SystemTime) -> Result<Ledger, LedgerError> {
+    let opened = match Ledger::open(path) {
         // Its end is no ledger's. It must not keep all streams from going on: it is kept beside a new one.
         Err(LedgerError::Damaged { .. }) => {
-            put_aside(stream, &path, at)?;
-            let mut opened = Ledger::open(&path)?;
+            put_aside(stream, path, at)?;
+            let mut opened = Ledger::open(path)?;
             opened.ledger.append(&[broken(None)], at)?;
             opened
         }
@@ -176,20 +199,18 @@ pub(crate) fn write(
     if let Some(torn) = &opened.torn {
         tracing::warn!(path = %torn.quarantine.display(), bytes = torn.len, "torn ledger line put aside");
     }
-    let mut ledger = opened.ledger;
-    ledger.append(facts, at)?;
-    let io = |source| LedgerError::Io {
-        path: path.clone(),
-        source,
-    };
-    let head = blake3::Hash::from_hex(ledger.head()).map_err(|_| LedgerError::Damaged {
-        path: path.clone(),
+    Ok(opened.ledger)
+}
+
+fn mark(path: &Path, end: &LedgerEnd) -> Result<LedgerMark, LedgerError> {
+    let head = blake3::Hash::from_hex(&end.head).map_err(|_| LedgerError::Damaged {
+        path: path.to_owned(),
         line: 0,
         what: "its head is no hash",
     })?;
     Ok(LedgerMark {
         head: *head.as_bytes(),
-        len: std::fs::metadata(&path).map_err(io)?.len(),
+        len: end.len,
     })
 }
 

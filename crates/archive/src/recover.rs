@@ -63,6 +63,18 @@ pub enum Recovered {
         /// Where it ends.
         found: u64,
     },
+    /// The open segment of an epoch is gone, or shorter than what was committed, while the archive is open: its handle
+    /// is gone. Opened again, it goes on where its files end, which is told as [`Recovered::Missing`].
+    Damaged {
+        /// The stream.
+        key: StreamKey,
+        /// The epoch.
+        epoch: EpochId,
+        /// Where it ended.
+        committed: u64,
+        /// What is wrong with the file.
+        what: String,
+    },
     /// A ledger does not go on from the line that the index knew as its last: lines are gone, or were changed.
     Ledger {
         /// The stream.
@@ -177,17 +189,13 @@ pub(crate) fn settle(
     root: &Dir,
     options: &Options,
     entry: &mut Entry,
-) -> Result<Option<Vec<Fact>>, OpenError> {
+) -> Result<Option<(Recovered, Vec<Fact>)>, OpenError> {
     let recovery = Recovery {
         data,
         root,
         options,
     };
-    let settled = recovery.epoch(entry)?;
-    Ok(settled.map(|(what, facts)| {
-        tracing::warn!(stream = %entry.key, epoch = %entry.epoch, ?what, "an epoch held what the index did not know");
-        facts
-    }))
+    recovery.epoch(entry)
 }
 
 struct Recovery<'a> {

@@ -18,6 +18,14 @@ pub(crate) fn is_full(error: &io::Error) -> bool {
     )
 }
 
+/// Whether an error says that a file is not what was committed, rather than that the disk is broken or full.
+pub(crate) fn is_lost(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::InvalidData
+    )
+}
+
 /// Whether a segment begun at `since_ms` has reached `max_age`.
 pub(crate) fn is_old(since_ms: i64, now_ms: i64, max_age: Duration) -> bool {
     now_ms.saturating_sub(since_ms) >= i64::try_from(max_age.as_millis()).unwrap_or(i64::MAX)

@@ -225,6 +225,7 @@ impl Keeper {
             .archive
             .open_epoch(key, epoch, Form::Log, base, origin)
             .await?;
+        self.hear();
         if !known {
             self.metrics.epochs_opened.inc();
         }

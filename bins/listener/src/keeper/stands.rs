@@ -6,10 +6,11 @@ use std::time::Instant;
 use archive::{Committed, Handle, StreamKey};
 use delivery::{ConnectionId, GapCause, Hash, Offset, RollCause};
 
+use super::Keeper;
 use super::window::{Entry, What};
-use super::{Keeper, count};
 use crate::intake::News;
 use crate::merge::Step;
+use crate::metrics::count;
 
 impl Keeper {
     /// The appended entries stand: they leave the window, go to the merged outputs, and are acknowledged.

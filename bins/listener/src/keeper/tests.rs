@@ -16,6 +16,7 @@ use crate::merge::Inbox;
 use crate::upkeep;
 use crate::workers::Workers;
 
+mod damage;
 mod links;
 
 /// A keeper of a new archive, and everything around it.

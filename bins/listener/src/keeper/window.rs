@@ -7,12 +7,13 @@ use bytes::Bytes;
 use delivery::{ConnectionId, EpochId, GapCause, Offset, RollCause};
 use offsets::Fact;
 
+use super::Keeper;
 use super::answers::theirs;
 use super::stands::{gap_cause, roll_cause};
 use super::trouble::{Chain, Trouble};
-use super::{Keeper, count};
 use crate::intake::Room;
 use crate::merge::Feed;
+use crate::metrics::count;
 
 /// What was taken and does not stand yet. What plain senders sent is kept until it stands, because they do not send it
 /// again; of acknowledged connections a void window is sent again.
@@ -28,6 +29,8 @@ pub(super) struct Window {
     pub(super) void: bool,
     /// Somebody waits for its end.
     pub(super) urgent: bool,
+    /// The epoch of a plain stream whose handle is gone: it has to be opened again for what comes next.
+    pub(super) lost: Option<Handle>,
 }
 
 /// One of its steps.
@@ -120,8 +123,22 @@ impl Window {
         }
     }
 
+    /// The first step that is in no segment.
+    pub(super) fn next(&self) -> Option<&Entry> {
+        self.entries.get(self.appended)
+    }
+
+    /// An epoch has another handle now.
+    pub(super) fn moved(&mut self, from: Handle, to: Handle) {
+        for entry in &mut self.entries {
+            if entry.handle == Some(from) {
+                entry.handle = Some(to);
+            }
+        }
+    }
+
     /// Takes out the first step that is in no segment.
-    fn remove_next(&mut self) {
+    pub(super) fn remove_next(&mut self) {
         let entry = self.entries.remove(self.appended);
         self.bytes -= entry.what.len();
     }
@@ -192,6 +209,11 @@ impl Keeper {
                         link.void();
                     }
                 }
+                Err(AppendError::Gone) => {
+                    if !self.step_lost() {
+                        return Err(AppendError::Gone.into());
+                    }
+                }
                 Err(e) => {
                     // Nothing more is taken before this one is in.
                     self.window.urgent = true;
@@ -232,13 +254,18 @@ impl Keeper {
         if self.window.void {
             let stands = self.archive.void().await?;
             self.window.void = false;
+            self.hear();
             if stands.is_empty() {
                 self.voided();
             } else {
                 self.stands(&stands);
             }
         }
-        let appended = self.append();
+        let mut appended = self.append();
+        while matches!(appended, Err(Trouble::Append(AppendError::Gone))) {
+            self.open_lost().await?;
+            appended = self.append();
+        }
         if !matches!(
             appended,
             Ok(()) | Err(Trouble::Append(AppendError::Full(_)))

@@ -211,6 +211,33 @@ impl Feed {
         shared.wake.notify_one();
     }
 
+    /// Tells that an epoch ends here, although it stood further on: its files are gone.
+    pub(crate) fn lost(&self, key: &StreamKey, epoch: EpochId, end: u64) {
+        let Some(shared) = &self.0 else { return };
+        let mut state = shared.state();
+        let State {
+            queue,
+            bytes,
+            epochs,
+            news,
+            ..
+        } = &mut *state;
+        let is_it = |source: &Source| source.key == *key && source.epoch == epoch;
+        queue.retain(|piece| {
+            let stays = !is_it(&piece.source) || piece.to() <= end;
+            *bytes -= if stays { 0 } else { piece.bytes.len() };
+            stays
+        });
+        for (source, told) in epochs.iter_mut().filter(|(source, _)| is_it(source)) {
+            (told.end, told.stood) = (end, Some(end));
+            if !std::mem::replace(&mut told.is_news, true) {
+                news.push(Arc::clone(source));
+            }
+        }
+        drop(state);
+        shared.wake.notify_one();
+    }
+
     /// The lowest offset of an epoch that the merged files still need; `None` when they need nothing of it.
     pub(crate) fn needed(&self, key: &StreamKey, epoch: EpochId) -> Option<u64> {
         let state = self.0.as_ref()?.state();

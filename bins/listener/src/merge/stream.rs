@@ -201,14 +201,14 @@ impl Stream {
         epoch.source = Arc::clone(&news.source);
         epoch.end = Some(news.end.max(epoch.end.unwrap_or(0)));
         epoch.sealed |= news.sealed;
-        if let Some(stood) = news.stood
-            && epoch.place.at > stood
-        {
-            let key = &self.key;
-            tracing::error!(stream = %key, offset = stood, to = epoch.place.at, "merged lines are gone from the archive");
-            epoch.advance(stood, None);
-            epoch.seen = stood;
+        if let Some(stood) = news.stood {
             epoch.end = Some(news.end);
+            if epoch.place.at > stood {
+                let key = &self.key;
+                tracing::error!(stream = %key, offset = stood, to = epoch.place.at, "merged lines are gone from the archive");
+                epoch.advance(stood, None);
+                epoch.seen = stood;
+            }
         }
     }
 

@@ -14,6 +14,7 @@ use crate::fault::Step;
 use crate::index::IndexError;
 use crate::name::StreamKey;
 use crate::recover;
+use crate::segment::is_lost;
 
 impl Archive {
     /// Makes the window stand: segments synced, facts ledgered, the witness written, the index moved, in this order.
@@ -155,13 +156,13 @@ impl Archive {
             let path = self.stream_path(&key);
             let io = |e| CommitError::Sync(path.clone(), e);
             self.options.fault.check(Step::Ledger).map_err(io)?;
-            let stream = self.streams.entry(key.clone()).or_default();
-            if stream.ledger.len == 0 {
+            if self.streams.get(&key).is_none_or(|s| s.ledger.len == 0) {
                 // Its first line: the directories may be new.
                 sync_above(&self.root, &key).map_err(io)?;
             }
-            self.window.told.push(key);
-            stream.next = Some(facts::write(&path, &facts, now)?);
+            self.window.told.push(key.clone());
+            let mark = self.tell(&key, &facts, now)?;
+            self.streams.entry(key).or_default().next = Some(mark);
             self.options.fault.check(Step::Ledgered).map_err(io)?;
         }
         Ok(())
@@ -213,14 +214,17 @@ impl Archive {
         }
         self.window.fate = Fate::Void;
         self.take_back()?;
-        for handle in &self.window.touched {
-            let Some(epoch) = self.epochs.get_mut(handle) else {
+        for handle in self.window.touched.clone() {
+            let Some(epoch) = self.epochs.get_mut(&handle) else {
                 continue;
             };
             self.open_files -= usize::from(epoch.is_open());
-            epoch
-                .void(&self.root, &self.options.fault)
-                .map_err(|e| VoidError::Io(epoch.key.clone(), e))?;
+            match epoch.void(&self.root, &self.options.fault) {
+                Ok(()) => {}
+                // Its damage is its own.
+                Err(e) if is_lost(&e) => self.lose(handle, &e),
+                Err(e) => return Err(VoidError::Io(epoch.key.clone(), e)),
+            }
         }
         let window = std::mem::take(&mut self.window);
         self.reset_streams(&[], &window.noted);
@@ -236,10 +240,9 @@ impl Archive {
                 .filter(|epoch| epoch.key == key)
                 .map(|epoch| facts::recovery(&epoch.committed_entry()))
                 .collect();
-            let path = self.stream_path(&key);
             let check = self.options.fault.check(Step::Ledger);
             check.map_err(|e| VoidError::Io(key.clone(), e))?;
-            let mark = facts::write(&path, &facts, self.options.clock.now())?;
+            let mark = self.tell(&key, &facts, self.options.clock.now())?;
             let stream = self.streams.entry(key).or_default();
             // The index learns of it with the next facts; until then recovery finds that nothing stands to be lost.
             stream.ledger = mark;

@@ -167,7 +167,7 @@ impl Archive {
             let io = |e| CommitError::Sync(path.clone(), e);
             self.options.fault.check(Step::Upkeep).map_err(io)?;
             sync_above(&self.root, &key).map_err(io)?;
-            let mark = facts::write(&path, &facts, now)?;
+            let mark = self.tell(&key, &facts, now)?;
             // Even if the index can't say so yet, the next window does not take it for a stranger's.
             self.streams.entry(key.clone()).or_default().ledger = mark;
             ledgers.push((key, mark));

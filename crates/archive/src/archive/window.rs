@@ -11,6 +11,7 @@ use crate::entry::Change;
 use crate::epoch::{Epoch, SegmentLimits, WriteError};
 use crate::error::{AppendError, CommitError};
 use crate::name::{EpochId, StreamKey};
+use crate::segment::is_lost;
 
 /// What the window that is being filled has.
 #[derive(Debug, Default)]
@@ -63,7 +64,8 @@ impl Archive {
     /// [`Archive::commit`] says so.
     ///
     /// # Errors
-    /// [`AppendError::Failed`] voids the window, anything else leaves it as it was.
+    /// [`AppendError::Failed`] voids the window, anything else leaves it as it was; [`AppendError::Gone`] also when the
+    /// epoch's files are: [`Archive::take_found`].
     pub fn append(&mut self, handle: Handle, bytes: &[u8]) -> Result<(), AppendError> {
         let epoch = self.may_write(handle, true)?;
         if bytes.is_empty() {
@@ -168,9 +170,13 @@ impl Archive {
         open.sort_unstable();
         for (_, handle) in open {
             let max_age = self.max_age();
-            self.change(handle, |epoch, root, now_ms| {
+            let closed = self.change(handle, |epoch, root, now_ms| {
                 epoch.close_aged(root, now_ms, max_age)
-            })?;
+            });
+            match closed {
+                Ok(()) | Err(AppendError::Gone) => {}
+                Err(e) => return Err(e),
+            }
         }
         Ok(())
     }
@@ -211,7 +217,10 @@ impl Archive {
                 // Loaded for this alone: it goes when the window stands.
                 None => self.insert(entry),
             };
-            self.seal(handle).map_err(|_| CommitError::Void)?;
+            match self.seal(handle) {
+                Ok(()) | Err(AppendError::Gone) => {}
+                Err(_) => return Err(CommitError::Void),
+            }
         }
         self.commit().await
     }
@@ -237,6 +246,14 @@ impl Archive {
         let epoch = self.epochs.get_mut(&handle).ok_or(AppendError::Gone)?;
         let (was_open, had) = (epoch.is_open(), epoch.now.segment);
         let result = change(epoch, &self.root, now_ms);
+        if let Err(e) = &result
+            && is_lost(e)
+            && !epoch.touched
+        {
+            // Nothing of it is in the window, which stays as it was.
+            self.lose(handle, e);
+            return Err(AppendError::Gone);
+        }
         self.window.closed += usize::from(had.is_some() && epoch.now.segment != had);
         self.open_files += usize::from(epoch.is_open() && !was_open);
         if (epoch.touched || result.is_err()) && !epoch.listed {

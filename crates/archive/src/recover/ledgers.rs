@@ -80,7 +80,7 @@ impl Recovery<'_> {
                 crate::epoch::sync_above(self.root, key).map_err(|e| self.io(key, e))?;
             }
             self.step()?;
-            let mark = facts::write(&path, &facts, self.options.clock.now())?;
+            let mark = facts::write(&path, &mut None, &facts, self.options.clock.now())?;
             moved.push((key.clone(), mark));
         }
         Ok(moved)
@@ -88,7 +88,7 @@ impl Recovery<'_> {
 }
 
 /// What stands behind the known end of a ledger; `None` when it ends there.
-fn beyond(path: &Path, mark: &LedgerMark) -> io::Result<Option<Beyond>> {
+pub(super) fn beyond(path: &Path, mark: &LedgerMark) -> io::Result<Option<Beyond>> {
     let mut file = match crate::segment::existing(File::open(path))? {
         Some(file) => file,
         None if mark.len == 0 => return Ok(None),

@@ -47,7 +47,7 @@ impl Recovery<'_> {
         let path = self.stream_path(key);
         // Also without facts: a torn line is cut, and the ledger's head is found.
         self.step()?;
-        let mark = facts::write(&path, &facts, self.options.clock.now())?;
+        let mark = facts::write(&path, &mut None, &facts, self.options.clock.now())?;
         let change = Change {
             entries,
             ledgers: vec![(key.clone(), mark)],

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use archive::audit::{self, Scope};
 use archive::{
-    Archive, Chunk, EpochId, Form, Handle, Options, Origin, Reader, Recovered, StreamKey,
+    AppendError, Archive, Chunk, EpochId, Form, Handle, Options, Origin, Reader, Recovered,
+    StreamKey,
 };
 use proptest::prelude::*;
 
@@ -198,6 +199,95 @@ async fn a_ledger_that_lost_lines_is_noticed() {
         "{damage:?}"
     );
     assert_eq!(data.open(small()).await.recovered(), [], "once is enough");
+}
+
+/// What costs one stream its bytes costs the others nothing, whenever it is found out.
+#[tokio::test]
+async fn a_segment_that_vanishes_costs_only_its_stream() {
+    // While it is open, while it is not, and with everything around it.
+    for (files, all) in [(1024, false), (0, false), (1024, true), (0, true)] {
+        let data = Data::new();
+        let mut archive = data
+            .open(Options {
+                max_open_files: files,
+                segment_max_bytes: 1000,
+                ..small()
+            })
+            .await;
+        let other = StreamKey::new("v", "decky").unwrap();
+        let other = archive.open_epoch(&other, id(9), Form::Log, 0, Origin::default());
+        let other = other.await.unwrap();
+        let a = open(&mut archive, 1).await;
+        archive.append(a, b"first\n").unwrap();
+        archive.close_segment(a).unwrap();
+        archive.append(a, b"second\n").unwrap();
+        archive.append(other, b"one\n").unwrap();
+        archive.commit().await.unwrap();
+        // Lets go of files when there may be none.
+        archive.append(other, b"two\n").unwrap();
+        archive.commit().await.unwrap();
+        assert_eq!(archive.take_found(), []);
+        let stream = data.path().join("archive/w/decky");
+        if all {
+            fs::remove_dir_all(&stream).unwrap();
+        } else {
+            fs::remove_file(stream.join(format!("{}/{:020}.log", id(1), 6))).unwrap();
+        }
+        archive.append(other, b"three\n").unwrap();
+        let kept = match archive.append(a, b"third\n") {
+            Ok(()) => {
+                archive.commit().await.unwrap_err();
+                assert_eq!(archive.void().await.unwrap(), []);
+                archive.append(other, b"three\n").unwrap();
+                "the window was void"
+            }
+            Err(e) => {
+                assert!(matches!(e, AppendError::Gone), "{e:?}");
+                "the window stands"
+            }
+        };
+        let stands = archive.commit().await.unwrap();
+        assert_eq!(stands.len(), 1, "{kept}");
+        assert_eq!(stands[0].to, 14, "{kept}");
+        assert!(matches!(archive.append(a, b"x"), Err(AppendError::Gone)));
+        let found = archive.take_found();
+        assert!(
+            matches!(&found[..], [Recovered::Damaged { committed: 13, .. }]),
+            "{found:?}"
+        );
+
+        let a = open(&mut archive, 1).await;
+        let found = archive.take_found();
+        assert!(
+            matches!(
+                &found[..],
+                [Recovered::Missing {
+                    indexed: 13,
+                    found: 6,
+                    ..
+                }]
+            ),
+            "{found:?}"
+        );
+        assert_eq!(archive.stand(a).unwrap().end, 6);
+        archive.append(a, b"again\n").unwrap();
+        archive.append(other, b"four\n").unwrap();
+        assert_eq!(archive.commit().await.unwrap().len(), 2);
+        archive.close().await.unwrap();
+        let mut archive = data.open(small()).await;
+        let a = open(&mut archive, 1).await;
+        assert_eq!(archive.stand(a).unwrap().end, 12);
+        if !all {
+            assert_eq!(bytes(&data, 1, 12), b"first\nagain\n");
+        }
+        let mut damage = Vec::new();
+        audit::verify(data.path(), Scope::default(), &mut |what| damage.push(what))
+            .await
+            .unwrap();
+        let ours = damage.iter().all(|what| what.segment.starts_with(&stream));
+        assert!(ours, "{damage:?}");
+        assert_eq!(damage.is_empty(), !all, "{damage:?}");
+    }
 }
 
 /// A small archive, closed, to be overwritten.

@@ -7,15 +7,15 @@ use super::*;
 use crate::intake::{News, Seat};
 use crate::workers::Joined;
 
-const EPOCH: EpochId = EpochId::from_bytes([7; 16]);
+pub(super) const EPOCH: EpochId = EpochId::from_bytes([7; 16]);
 
-async fn say(seat: &Seat, said: Said) {
+pub(super) async fn say(seat: &Seat, said: Said) {
     if let Some(sending) = seat.send(said).unwrap() {
         sending.await.unwrap();
     }
 }
 
-async fn hear(seat: &Seat) -> News {
+pub(super) async fn hear(seat: &Seat) -> News {
     loop {
         if let Some(news) = seat.mailbox().next() {
             return news;
@@ -34,13 +34,13 @@ fn opening(epoch: EpochId) -> Opening {
     }
 }
 
-fn joined(name: &str) -> Joined {
+pub(super) fn joined(name: &str) -> Joined {
     let workers = Workers::new(0, 16, Gauge::default());
     workers.join(name, false).unwrap().unwrap()
 }
 
 /// A connection that has opened the epoch; none: a window of its opening was void.
-async fn open(intake: &Intake, worker: &Joined) -> (Seat, Standing) {
+pub(super) async fn open(intake: &Intake, worker: &Joined) -> (Seat, Standing) {
     let seat = intake.enter(&worker.worker, false).await.unwrap();
     say(&seat, Said::Claim("decky".to_owned())).await;
     assert_eq!(hear(&seat).await, News::Claimed);

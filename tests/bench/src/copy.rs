@@ -17,7 +17,7 @@ use rustls::{
 use swarm::{Child, until};
 
 use crate::args::CopyEnd;
-use crate::pipeline::{Pipeline, Queue};
+use crate::pipeline::Pipeline;
 use crate::stage::Turn;
 
 /// The copy, as one that takes its turns with the others.
@@ -59,14 +59,6 @@ impl Copy {
 }
 
 impl Pipeline for Copy {
-    fn name(&self) -> &'static str {
-        "copy"
-    }
-
-    fn queue(&self) -> Queue {
-        Queue::Source
-    }
-
     fn receive(&self, turn: &Turn<'_>) -> anyhow::Result<(Child, u16)> {
         let stage = turn.stage;
         let mut child = self.start("copy-receive", turn, &stage.master, &turn.output(), 0)?;

@@ -10,7 +10,7 @@ use service::status::{Listen, query};
 use swarm::{Child, Master, until};
 use tokio::runtime::Runtime;
 
-use crate::pipeline::{Pipeline, Queue};
+use crate::pipeline::Pipeline;
 use crate::stage::{Turn, WORKER, text};
 
 /// The pair.
@@ -91,14 +91,6 @@ pub(crate) struct Standing {
 }
 
 impl Pipeline for Ours {
-    fn name(&self) -> &'static str {
-        "logferry"
-    }
-
-    fn queue(&self) -> Queue {
-        Queue::Source
-    }
-
     fn receive(&self, turn: &Turn<'_>) -> anyhow::Result<(Child, u16)> {
         let master = Master::init(&turn.stage.programs, &turn.dir.join("master"))?;
         master.enroll(WORKER)?;

@@ -17,14 +17,17 @@ pub(crate) enum Queue {
     Memory,
 }
 
+/// One who takes turns.
+pub(crate) struct Named {
+    /// As in `--only`.
+    pub(crate) name: &'static str,
+    /// Where lines wait.
+    pub(crate) queue: Queue,
+    pub(crate) pipeline: Box<dyn Pipeline>,
+}
+
 /// One way for lines from a file on the worker to a file on the master. Started anew each turn, with fresh state.
 pub(crate) trait Pipeline {
-    /// As in `--only`.
-    fn name(&self) -> &'static str;
-
-    /// Where lines wait.
-    fn queue(&self) -> Queue;
-
     /// Starts the receiver and waits until it listens; gives the port.
     fn receive(&self, turn: &Turn<'_>) -> anyhow::Result<(Child, u16)>;
 

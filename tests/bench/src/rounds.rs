@@ -13,7 +13,7 @@ use crate::copy::Copy;
 use crate::intact;
 use crate::latency;
 use crate::ours::Ours;
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Named, Pipeline, Queue};
 use crate::report::{Report, Side, Transfer};
 use crate::rsyslog::Rsyslog;
 use crate::stage::Stage;
@@ -34,20 +34,20 @@ pub fn run(bench: &Bench) -> anyhow::Result<()> {
     let stage = Stage::new(bench, Programs::build()?, stop)?;
     report.begin(bench, &stage)?;
     for round in 0..bench.rounds {
-        let mut order: Vec<&dyn Pipeline> = pipelines.iter().map(Box::as_ref).collect();
+        let mut order: Vec<&Named> = pipelines.iter().collect();
         // Whoever is first in one round is last in the next, so that a drift of the machine hits both alike.
         if round % 2 == 1 {
             order.reverse();
         }
-        for pipeline in order {
-            match transfer(pipeline, &stage, round) {
+        for one in order {
+            match transfer(one, &stage, round) {
                 Ok(transfer) => report.transfer(transfer)?,
-                Err(error) if ESSENTIAL.contains(&pipeline.name()) => {
-                    return Err(error.context(pipeline.name()));
+                Err(error) if ESSENTIAL.contains(&one.name) => {
+                    return Err(error.context(one.name));
                 }
                 Err(error) => {
                     stage.check_going()?;
-                    report.failed(pipeline.name(), round, &error)?;
+                    report.failed(one.name, round, &error)?;
                 }
             }
         }
@@ -64,8 +64,8 @@ fn pipelines(
     bench: &Bench,
     wanted: &impl Fn(&str) -> bool,
     report: &mut Report,
-) -> anyhow::Result<Vec<Box<dyn Pipeline>>> {
-    let mut all: Vec<Box<dyn Pipeline>> = Vec::new();
+) -> anyhow::Result<Vec<Named>> {
+    let mut all = Vec::new();
     for name in NAMES.into_iter().filter(|name| wanted(name)) {
         let disk = name.ends_with("-disk");
         let found: Result<Box<dyn Pipeline>, String> = match name {
@@ -77,8 +77,17 @@ fn pipelines(
             }
             _ => continue,
         };
+        let queue = match name {
+            _ if ESSENTIAL.contains(&name) => Queue::Source,
+            _ if disk => Queue::Disk,
+            _ => Queue::Memory,
+        };
         match found {
-            Ok(pipeline) => all.push(pipeline),
+            Ok(pipeline) => all.push(Named {
+                name,
+                queue,
+                pipeline,
+            }),
             Err(why) => report.skipped(name, &why)?,
         }
     }
@@ -86,9 +95,14 @@ fn pipelines(
 }
 
 /// One turn: receiver up, then the clock and the sender, until the last line stands.
-fn transfer(pipeline: &dyn Pipeline, stage: &Stage, round: u32) -> anyhow::Result<Transfer> {
+fn transfer(one: &Named, stage: &Stage, round: u32) -> anyhow::Result<Transfer> {
+    let Named {
+        name,
+        queue,
+        pipeline,
+    } = one;
     stage.check_going()?;
-    let turn = stage.turn(&format!("{round}-{}", pipeline.name()))?;
+    let turn = stage.turn(&format!("{round}-{name}"))?;
     let (mut receiver, port) = pipeline.receive(&turn)?;
     let idle = Usage::of(receiver.pid())?;
     let start = Instant::now();
@@ -128,8 +142,8 @@ fn transfer(pipeline: &dyn Pipeline, stage: &Stage, round: u32) -> anyhow::Resul
     sender.stop(STOP)?;
     receiver.stop(STOP)?;
     Ok(Transfer {
-        name: pipeline.name(),
-        queue: pipeline.queue(),
+        name,
+        queue: *queue,
         round,
         lines: stage.lines,
         bytes: stage.bytes,

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use swarm::{Child, free_port};
 
-use crate::pipeline::{Pipeline, Queue};
+use crate::pipeline::Pipeline;
 use crate::stage::{Turn, WORKER, listens, text};
 
 /// rsyslog with OpenSSL's driver.
@@ -50,20 +50,6 @@ impl Rsyslog {
 }
 
 impl Pipeline for Rsyslog {
-    fn name(&self) -> &'static str {
-        match self.disk {
-            true => "rsyslog-disk",
-            false => "rsyslog",
-        }
-    }
-
-    fn queue(&self) -> Queue {
-        match self.disk {
-            true => Queue::Disk,
-            false => Queue::Memory,
-        }
-    }
-
     fn receive(&self, turn: &Turn<'_>) -> anyhow::Result<(Child, u16)> {
         let port = free_port()?;
         let (dir, output, number) = (turn.folder("receive")?, turn.output(), port.to_string());

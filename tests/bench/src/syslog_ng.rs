@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use swarm::{Child, free_port};
 
-use crate::pipeline::{Pipeline, Queue};
+use crate::pipeline::Pipeline;
 use crate::stage::{Turn, listens, text};
 
 /// syslog-ng, installed or unpacked: its package and rsyslog's exclude each other.
@@ -102,20 +102,6 @@ fn unpacked(root: &Path) -> anyhow::Result<(String, PathBuf)> {
 }
 
 impl Pipeline for SyslogNg {
-    fn name(&self) -> &'static str {
-        match self.disk {
-            true => "syslog-ng-disk",
-            false => "syslog-ng",
-        }
-    }
-
-    fn queue(&self) -> Queue {
-        match self.disk {
-            true => Queue::Disk,
-            false => Queue::Memory,
-        }
-    }
-
     fn receive(&self, turn: &Turn<'_>) -> anyhow::Result<(Child, u16)> {
         let port = free_port()?;
         let (output, number) = (turn.output(), port.to_string());

@@ -1,15 +1,16 @@
 //! The `run` command: puts the parts together, and takes them down in the order that loses nothing.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc, thread::JoinHandle, time::Duration};
+use std::{collections::BTreeMap, path::Path, sync::Arc, thread, time::Duration};
 
 use anyhow::Context as _;
 use offsets::{AppendError, Appender, Limits, Store};
+use prometheus_client::registry::Registry;
 use rand::{SeedableRng as _, rngs::SmallRng};
 use service::{Failure, Telemetry, status::Health};
 use tokio::{
     runtime::Builder,
     sync::{mpsc, watch},
-    task::JoinSet,
+    task::{JoinHandle, JoinSet},
 };
 use tracing::{info, warn};
 
@@ -84,21 +85,8 @@ pub fn run(path: &Path) -> Result<(), Failure> {
         let metrics = Metrics::new(&mut telemetry.registry);
         let health = telemetry.health();
         // Early: what is sent from now on waits in the kernel.
-        let syslog = match &config.syslog {
-            Some(config) => {
-                let metrics = syslog::Metrics::new(&mut telemetry.registry);
-                Some((syslog::Sockets::bind(config)?, metrics))
-            }
-            None => None,
-        };
-        let (tracing, exporter) = match &config.otlp {
-            Some(config) => {
-                let metrics = otlp::Metrics::new(&mut telemetry.registry);
-                let (queue, exporter) = otlp::Exporter::new(config, metrics)?;
-                (Some(queue), Some(tokio::spawn(exporter.run())))
-            }
-            None => (None, None),
-        };
+        let syslog = listen(&config, &mut telemetry.registry)?;
+        let (tracing, exporter) = trace(&config, &mut telemetry.registry)?.unzip();
         let server = service::status::Server::bind(&config.status.listen(&config.state))?;
         let bus = {
             let metrics = metrics.clone();
@@ -146,6 +134,30 @@ pub fn run(path: &Path) -> Result<(), Failure> {
         bus.close().await;
         Ok(result?)
     })
+}
+
+/// Opens the sockets of the syslog source, if it is on.
+fn listen(
+    config: &Config,
+    registry: &mut Registry,
+) -> anyhow::Result<Option<(syslog::Sockets, syslog::Metrics)>> {
+    let Some(config) = &config.syslog else {
+        return Ok(None);
+    };
+    let sockets = syslog::Sockets::bind(config)?;
+    Ok(Some((sockets, syslog::Metrics::new(registry))))
+}
+
+/// Starts who sends spans, if there is somewhere to send them.
+fn trace(
+    config: &Config,
+    registry: &mut Registry,
+) -> anyhow::Result<Option<(otlp::Queue, JoinHandle<()>)>> {
+    let Some(config) = &config.otlp else {
+        return Ok(None);
+    };
+    let (queue, exporter) = otlp::Exporter::new(config, otlp::Metrics::new(registry))?;
+    Ok(Some((queue, tokio::spawn(exporter.run()))))
 }
 
 /// Opens files and state; finishes what the run before left.
@@ -306,13 +318,13 @@ fn file_reader(
     commands: mpsc::Receiver<file::Command>,
     events: mpsc::Sender<Event>,
     pool: Pool,
-) -> anyhow::Result<JoinHandle<()>> {
+) -> anyhow::Result<thread::JoinHandle<()>> {
     let runtime = Builder::new_current_thread()
         .enable_time()
         .build()
         .context("make a runtime")?;
     let work = move || runtime.block_on(file::run(commands, events, pool));
-    std::thread::Builder::new()
+    thread::Builder::new()
         .name("file-reader".to_owned())
         .spawn(work)
         .context("start a thread")

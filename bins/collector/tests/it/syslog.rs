@@ -28,12 +28,16 @@ struct Ears {
 
 impl Ears {
     fn start(settings: &str) -> Ears {
+        Ears::on(Ears::host(settings))
+    }
+
+    fn host(settings: &str) -> Host {
         let host = Host::bare("");
         let unix = host.path("syslog.sock");
         host.configure(&format!(
             "docker = 'off'\n[syslog]\nudp = '127.0.0.1:0'\ntcp = '127.0.0.1:0'\nunix = {unix:?}\n{settings}"
         ));
-        Ears::on(host)
+        host
     }
 
     fn on(host: Host) -> Ears {
@@ -334,6 +338,93 @@ fn a_stop_takes_in_what_was_sent() {
     again.unix().send(b"<1>more").unwrap();
     again.host.until_lines(lines.len() + 1);
     assert_eq!(again.collector.stop(), Some(0));
+}
+
+#[test]
+fn a_kill_repeats_nothing_and_the_books_stand() {
+    const LINES: u64 = 500;
+    let mut ears = Ears::start("");
+    for round in 0..8 {
+        let mut stream = ears.connect();
+        for n in round * LINES..(round + 1) * LINES {
+            stream.write_all(format!("<1>{n}\n").as_bytes()).unwrap();
+        }
+        // At any moment between the first line and the last.
+        let some =
+            |line: &Vec<u8>| line.ends_with(format!(">{}", round * LINES + round).as_bytes());
+        ears.host
+            .until("some lines", || ears.host.lines().iter().any(some));
+        let Ears {
+            host, collector, ..
+        } = ears;
+        collector.kill();
+        ears = Ears::on(host);
+    }
+    ears.connect().write_all(b"<1>999999\n").unwrap();
+    ears.host.until("the last line", || {
+        ears.unwrapped()
+            .last()
+            .is_some_and(|line| line == "<1>999999")
+    });
+    let lines = ears.unwrapped();
+    let numbers: Vec<u64> = lines
+        .iter()
+        .map(|line| line[3..].parse().unwrap())
+        .collect();
+    assert!(
+        numbers.windows(2).all(|pair| pair[0] < pair[1]),
+        "{numbers:?}"
+    );
+    assert_eq!(ears.books("tcp")["written"], lines.len() as u64);
+}
+
+#[test]
+fn a_full_disk_makes_connections_wait() {
+    let host = Ears::host("");
+    let out = host.path("out");
+    fs::create_dir(&out).unwrap();
+    let mounted = Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=256k", "none"])
+        .arg(&out)
+        .output();
+    if !mounted.is_ok_and(|output| output.status.success()) {
+        return service::testing::skip(
+            "syslog::a_full_disk_makes_connections_wait",
+            "the right to mount a tmpfs (run as root)",
+        );
+    }
+    let _mount = Mount(out.clone());
+    let ears = Ears::on(host);
+    let mut stream = ears.connect();
+    stream
+        .set_write_timeout(Some(Duration::from_secs(2)))
+        .unwrap();
+    let line = format!("<134>1 - - - - - - {}\n", "x".repeat(980));
+    // Until nothing more goes into the socket: far more than the disk holds.
+    let mut sent = 0;
+    while let Ok(len) = stream.write(&line.as_bytes()[sent % line.len()..]) {
+        sent += len;
+        assert!(sent < 256 << 20, "nobody is held up");
+    }
+    assert!(ears.host.lines().len() * line.len() < 256 << 10);
+    let more = Command::new("mount")
+        .args(["-o", "remount,size=512m"])
+        .arg(&out)
+        .status();
+    assert!(more.unwrap().success());
+    ears.host
+        .until("all of it", || ears.host.lines().len() == sent / line.len());
+    drop(stream);
+    assert_eq!(ears.collector.stop(), Some(0));
+}
+
+/// A file system that goes when its test is over.
+struct Mount(std::path::PathBuf);
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
 }
 
 #[test]

@@ -43,6 +43,14 @@ pub struct Known {
     pub ident: Ident,
     /// Hash of its first bytes. Before anything of it is confirmed: of those that were seen.
     pub head: Print,
+    /// The bytes of `head`, of a file that may be cut: a copy of it may be shorter than what was seen.
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        serialize_with = "crate::print::to_hex",
+        deserialize_with = "crate::print::bytes_from_hex"
+    )]
+    pub first: Vec<u8>,
     /// Hash of the bytes before the confirmed offset.
     pub tail: Print,
     /// How it ended; `None`: it is being read, or waits for its turn.

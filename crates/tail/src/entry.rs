@@ -15,6 +15,9 @@ use crate::step::{Cause, RollCause};
 /// those of network file systems in a second).
 const TICK_NS: i64 = 2_000_000_000;
 
+/// So long after its last change a file may be a copy that is being made.
+pub(crate) const MAKING_NS: i64 = 60_000_000_000;
+
 /// Fewer bytes than this may well be the start of another file too.
 const WEAK: u64 = 64;
 
@@ -55,6 +58,8 @@ pub(crate) struct Entry {
     pub(crate) skip: Option<Skip>,
     /// Its first bytes came into view after its file did: what stood there in between may have been copied away.
     pub(crate) fresh: bool,
+    /// The last change of the file when it was empty.
+    pub(crate) empty_ns: i64,
     /// All that is left of it was handed out before.
     pub(crate) spent: bool,
     /// More of its head is known than was stored, and nothing else of it is.
@@ -78,6 +83,15 @@ pub(crate) enum Stage {
     Done,
 }
 
+/// A file that is the beginning of what is known of an epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// It has less than what was handed out.
+    Read,
+    /// It has that, and less than what was seen.
+    Seen,
+}
+
 /// What a file turned out to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Identity {
@@ -93,6 +107,7 @@ impl Entry {
                 epoch: id,
                 ident: source.ident,
                 head: Print::new(0, &[]),
+                first: Vec::new(),
                 tail: Print::new(0, &[]),
                 ended: None,
                 skip: None,
@@ -111,11 +126,15 @@ impl Entry {
     pub(crate) fn known(known: Known, now: Now) -> Self {
         let rolled = known.ended.is_some();
         let stage = if rolled { Stage::Done } else { Stage::Due };
+        let mut head = known.first;
+        if head.len() > PRINT || Print::new(head.len() as u64, &head) != known.head {
+            head.clear();
+        }
         Self {
             id: known.epoch,
             source: None,
             ident: known.ident,
-            head: Vec::new(),
+            head,
             head_print: known.head,
             sent: known.tail.end,
             tail: None,
@@ -131,6 +150,7 @@ impl Entry {
             roll: stage,
             skip: known.skip,
             fresh: false,
+            empty_ns: 0,
             spent: known.spent,
             grown: false,
             sealed: false,
@@ -148,6 +168,7 @@ impl Entry {
                 epoch: id,
                 ident: Ident { size: 0, ..ident },
                 head: Print::new(0, &[]),
+                first: Vec::new(),
                 tail: Print::new(0, &[]),
                 ended: None,
                 skip: None,
@@ -170,6 +191,11 @@ impl Entry {
                 ..self.ident
             },
             head: self.head_print,
+            first: self
+                .head
+                .get(..self.head_print.len as usize)
+                .unwrap_or_default()
+                .to_vec(),
             tail: self.done,
             ended: self
                 .cause
@@ -234,17 +260,41 @@ impl Entry {
         }
     }
 
-    /// Whether all of `file` is the beginning of what was handed out, as far as that can be told: by its first 4 KiB.
-    pub(crate) fn begins_with(&self, file: &mut Source) -> io::Result<bool> {
+    /// Whether all of `file` is the beginning of what is known of it, as far as that can be told: by its first 4 KiB.
+    pub(crate) fn begins_with(&self, file: &mut Source) -> io::Result<Option<Part>> {
         let length = file.length_hint();
-        if length >= self.sent || length < WEAK {
-            return Ok(false);
+        let first = match length {
+            0 => return Ok(None),
+            _ => file.piece(0, PRINT)?,
+        };
+        if length >= self.sent {
+            let part = (length as usize) < self.head.len()
+                && first.len() as u64 == length
+                && self.head.starts_with(&first);
+            return Ok(part.then_some(Part::Seen));
         }
-        let first = file.piece(0, PRINT)?;
-        Ok(match self.head.len() {
+        let begins = match self.head.len() {
             0 => self.head_print.len as usize == PRINT && file.holds(&self.head_print)?,
             _ => self.head.starts_with(&first),
-        })
+        };
+        Ok((begins && length >= WEAK).then_some(Part::Read))
+    }
+
+    /// Whether `file`, by its stamp, may be a copy of it that was made at the last change that we know of.
+    pub(crate) fn is_near(&self, file: &Source) -> bool {
+        file.ident.modified_ns.saturating_add(MAKING_NS) >= self.ident.modified_ns
+    }
+
+    /// What is left of it is `source`: less than what was seen, and all that was handed out.
+    pub(crate) fn shorten(&mut self, source: Source, now: Now) -> io::Result<()> {
+        let length = source.length_hint();
+        self.head.truncate(usize::try_from(length).unwrap_or(PRINT));
+        if u64::from(self.head_print.len) > length {
+            self.head_print = Print::new(length, &self.head);
+        }
+        self.size = length;
+        self.cause = None;
+        self.attach(source, now)
     }
 
     /// Whether its first 4 KiB are known.
@@ -305,6 +355,9 @@ impl Entry {
         }
         if ident.size != self.size || self.sure.is_none() {
             self.changed = now.steady;
+        }
+        if self.head.is_empty() {
+            self.empty_ns = self.ident.modified_ns;
         }
         self.size = ident.size;
         self.ident = ident;

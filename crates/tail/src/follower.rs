@@ -107,6 +107,8 @@ pub struct Follower {
     /// An epoch whose file waits for another name.
     pub(crate) contested: Option<Contested>,
     pub(crate) renamed: Option<Renamed>,
+    /// There are files that could not be asked about with those that wait.
+    pub(crate) unasked: bool,
     /// Changes of the files that wait.
     pub(crate) round: u64,
     /// Files were named: the epochs before them are looked for once more.
@@ -157,6 +159,7 @@ impl Follower {
             strangers: options.ask.then(Vec::new),
             import: None,
             unsettled: false,
+            unasked: false,
             contested: None,
             renamed: None,
             round: 0,
@@ -300,14 +303,20 @@ impl Follower {
 
     /// What to store, so that a new follower goes on behind what is confirmed.
     pub fn checkpoint(&self) -> Checkpoint {
+        let last = self.chain.len().saturating_sub(1);
+        let stored = |(at, entry): (usize, &Entry)| {
+            let mut known = entry.to_known();
+            if at < last && entry.source.is_some() || entry.roll == Stage::Done {
+                // Nobody cuts a file that was rotated.
+                known.first.clear();
+            }
+            known
+        };
+        // What may turn out to be the epoch before it has no name yet.
+        let named = |(_, entry): &(usize, &Entry)| !entry.suspect;
+        let epochs = self.chain.iter().enumerate().filter(named).map(stored);
         Checkpoint {
-            // What may turn out to be the epoch before it has no name yet.
-            epochs: self
-                .chain
-                .iter()
-                .filter(|entry| !entry.suspect)
-                .map(Entry::to_known)
-                .collect(),
+            epochs: epochs.collect(),
             first: self.first,
         }
     }
@@ -360,7 +369,7 @@ impl Follower {
             let is = last.check(now).map_err(TailError::unreadable(path))?;
             if is == Identity::Other {
                 self.estrange(self.chain.len() - 1, now)?;
-            } else if live && !last.unproven() && !self.unsettled {
+            } else if live && !last.unproven() && !self.unsettled && !self.unasked {
                 // The newest epoch that we know is the live one: nothing came after it.
                 self.strangers.take_if(|strangers| strangers.is_empty());
                 return Ok(false);

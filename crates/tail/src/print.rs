@@ -39,8 +39,12 @@ impl Print {
     }
 }
 
-fn to_hex<S: Serializer>(bytes: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {
-    let mut text = String::with_capacity(64);
+pub(crate) fn to_hex<S: Serializer>(
+    bytes: impl AsRef<[u8]>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let bytes = bytes.as_ref();
+    let mut text = String::with_capacity(bytes.len() * 2);
     for byte in bytes {
         for digit in [byte >> 4, byte & 15] {
             text.push(char::from(b"0123456789abcdef"[usize::from(digit)]));
@@ -55,6 +59,17 @@ fn from_hex<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 32], D::E
     unhex(&text, &mut bytes)
         .map(|()| bytes)
         .ok_or_else(|| serde::de::Error::custom("a hash is 64 lower-case hex digits"))
+}
+
+/// Any number of bytes, at most a print's.
+pub(crate) fn bytes_from_hex<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<u8>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let mut bytes = vec![0; (text.len() / 2).min(PRINT)];
+    unhex(&text, &mut bytes)
+        .map(|()| bytes)
+        .ok_or_else(|| serde::de::Error::custom("the first bytes are at most 8192 hex digits"))
 }
 
 /// Fills `bytes` from lower-case hex digits; nothing if `text` is anything else.

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crate::entry::{Entry, Stage};
+use crate::entry::{Entry, Part, Stage};
 use crate::epoch::Now;
 use crate::error::TailError;
 use crate::follower::Follower;
@@ -17,8 +17,8 @@ use crate::step::{Cause, RollCause};
 mod places;
 
 pub(crate) use places::is_beginning;
-pub(crate) use places::nameless;
-use places::{born_as, by_inode, changed_since, find, recognised};
+use places::{born_as, by_inode, changed_since, find, recognised, short};
+pub(crate) use places::{nameless, unread};
 
 /// A rotated file that can't be opened is given so much time before it becomes a gap.
 const ALIEN: Duration = Duration::from_secs(60);
@@ -49,7 +49,7 @@ impl Follower {
 
         let mut places = self.find_held(&mut files);
         let mut attached = self.find_known(&mut files, &mut places, live, now)?;
-        attached |= self.find_short(&mut files, &mut places, live)?;
+        attached |= self.find_short(&mut files, &mut places, live, now)?;
         attached |= self.find_between(&mut files, &mut places, now)?;
         // What is older than all we know was there before our time, or is long done.
         let oldest = places.iter().flatten().min().copied();
@@ -66,16 +66,25 @@ impl Follower {
             .and_then(|at| files[at].as_ref())
             .map(|file| file.ident);
         let newer = self.unseen(&files, &places, newer);
-        if self.strangers.is_some() {
+        let readable = self.readable_again(&files, &places);
+        if self.strangers.is_some() || !readable.is_empty() {
             // Without a checkpoint any of the files may have been ours.
-            let all: Vec<usize> = (0..files.len()).collect();
-            self.meet(&mut files, &places, if first { &all } else { &newer }, live)?;
+            let asked: Vec<usize> = match first {
+                true => (0..files.len()).collect(),
+                false => merged(&newer, readable),
+            };
+            if first {
+                self.wait_for_all(&files, now)?;
+            }
+            self.meet(&mut files, &places, &asked, live)?;
             if self.waiting() > 0 {
                 self.listing = Some(listing);
                 self.changes += u64::from(attached);
                 return Ok(attached);
             }
-            self.strangers = None;
+            if !self.unasked {
+                self.strangers = None;
+            }
         }
         self.unsettled = false;
         let newer = self.made(&mut files, newer, live, now)?;
@@ -89,6 +98,24 @@ impl Follower {
         let changed = grown || lost || attached || regained;
         self.changes += u64::from(changed);
         Ok(changed)
+    }
+
+    /// The files of epochs that could not be read when they were found, and can be read now.
+    fn readable_again(&self, files: &[Option<Source>], places: &[Option<usize>]) -> Vec<usize> {
+        let both = self.chain.iter().zip(places);
+        both.filter(|(entry, _)| self.options.ask && unread(entry))
+            .filter_map(|(_, place)| *place)
+            .filter(|&at| files[at].as_ref().is_some_and(Source::is_readable))
+            .collect()
+    }
+
+    /// Without a checkpoint nothing would remind us of a file that can't be read while the others are asked about.
+    fn wait_for_all(&mut self, files: &[Option<Source>], now: Now) -> Result<(), TailError> {
+        let aliens = files.iter().flatten().filter(|file| !file.is_readable());
+        for file in aliens {
+            self.alien(file, now)?;
+        }
+        Ok(())
     }
 
     fn open_files(&self) -> usize {
@@ -147,7 +174,7 @@ impl Follower {
                     continue;
                 }
                 if entry.unproven() {
-                    by_inode(entry, &mut places[index], files, now)?;
+                    by_inode(entry, &mut places[index], files, (self.options.ask, now))?;
                     continue;
                 }
                 let before = places[..index].iter().flatten().max().copied();
@@ -174,28 +201,39 @@ impl Follower {
         files: &mut [Option<Source>],
         places: &mut [Option<usize>],
         live: Option<usize>,
+        now: Now,
     ) -> Result<bool, TailError> {
+        let inode = live
+            .and_then(|at| files[at].as_ref())
+            .map(|file| file.ident);
         let mut found = false;
         for (index, entry) in self.chain.iter_mut().enumerate() {
-            let cut = entry.cause == Some(RollCause::Truncated) && entry.roll == Stage::Due;
-            let away = entry.source.is_none() && entry.lost.is_none();
+            // Seen by us, or since the checkpoint: its inode holds something else.
+            let while_down =
+                entry.cause.is_none() && inode.is_some_and(|inode| inode.same_birth(&entry.ident));
+            let cut = entry.cause == Some(RollCause::Truncated) || while_down;
+            let away = entry.source.is_none() && entry.lost.is_none() && entry.roll == Stage::Due;
             if places[index].is_some() || !(entry.spent || cut && away) {
                 continue;
             }
-            for at in (0..files.len()).filter(|at| live != Some(*at)) {
-                let Some(file) = files[at].as_mut() else {
-                    continue;
-                };
-                let path = file.path.clone();
-                if !matches!(file.kind, Kind::Alien(_))
-                    && entry
-                        .begins_with(file)
-                        .map_err(TailError::unreadable(path))?
-                {
+            let Some((at, part)) = short(entry, files, live, while_down)? else {
+                continue;
+            };
+            places[index] = Some(at);
+            let Some(file) = files[at].take() else {
+                continue;
+            };
+            match part {
+                Part::Read => {
                     found |= !entry.spent;
                     entry.spend();
-                    (places[index], files[at]) = (Some(at), None);
-                    break;
+                }
+                Part::Seen => {
+                    let path = file.path.clone();
+                    entry
+                        .shorten(file, now)
+                        .map_err(TailError::unreadable(path))?;
+                    found = true;
                 }
             }
         }
@@ -301,11 +339,15 @@ impl Follower {
     }
 
     /// When the first epochs, if their files were not found, last changed: what changed later came after them. Those
-    /// that ended in order say nothing, since what stands there may be older, and touched.
+    /// that ended in order say nothing, since what stands there may be older, and touched. And what stood in the first one
+    /// between two looks may have been copied away.
     fn missing(&self, places: &[Option<usize>]) -> i64 {
         let waits = |entry: &Entry| entry.roll != Stage::Done && !entry.sealed;
         // Held open without a name, it can't be what stands there; what changed later is.
         let later = |entry: &Entry| entry.source.is_some() || !waits(entry);
+        if let Some(first) = self.chain.front().filter(|first| first.fresh) {
+            return first.empty_ns + 1;
+        }
         self.chain
             .iter()
             .zip(places)
@@ -431,4 +473,12 @@ impl Follower {
             _ => Ok(true),
         }
     }
+}
+
+/// Both, in order.
+fn merged(newer: &[usize], more: Vec<usize>) -> Vec<usize> {
+    let mut all: Vec<usize> = newer.iter().copied().chain(more).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
 }

@@ -123,6 +123,16 @@ impl Source {
         self
     }
 
+    /// Whether it may be read once somebody puts that right.
+    pub(crate) fn is_shut(&self) -> bool {
+        matches!(self.kind, Kind::Alien(Some(_)))
+    }
+
+    /// Whether its bytes can be had.
+    pub(crate) fn is_readable(&self) -> bool {
+        !matches!(self.kind, Kind::Alien(_))
+    }
+
     pub(crate) fn is_plain(&self) -> bool {
         matches!(self.kind, Kind::Plain(_))
     }

@@ -5,13 +5,13 @@
 //! open and wait, until [`Follower::name`] says what a receiver recognised.
 
 use crate::checkpoint::{First, Skip};
-use crate::entry::Entry;
+use crate::entry::{Entry, Stage};
 use crate::epoch::{EpochId, Now};
 use crate::error::TailError;
 use crate::follower::Follower;
 use crate::offer;
 use crate::print::{PRINT, Print};
-use crate::settle::{is_beginning, nameless};
+use crate::settle::{is_beginning, nameless, unread};
 use crate::siblings;
 use crate::source::{Kind, Source};
 use crate::step::Cause;
@@ -45,6 +45,10 @@ pub(crate) struct Stranger {
     before: Option<EpochId>,
     /// Whether it is the live file.
     live: bool,
+    /// It has no name any more.
+    gone: bool,
+    /// It was there at the first look of all, and not live: what is in it is from before our time.
+    old: bool,
     /// What it began with when it was asked about.
     head: Option<Print>,
 }
@@ -66,7 +70,8 @@ impl Follower {
         self.round
     }
 
-    /// The length of a file that waits.
+    /// The length of a file that waits; 0 if there are more than a receiver can be asked about, and it is one of the
+    /// oldest.
     ///
     /// # Errors
     /// It can't be read now.
@@ -80,6 +85,13 @@ impl Follower {
                 .map_err(TailError::unreadable(&source.path))?;
             stranger.head = Some(Print::new(head.len() as u64, &head));
         }
+        match at < self.waiting().saturating_sub(MAX_STRANGERS) {
+            true => Ok(0),
+            false => self.length(at),
+        }
+    }
+
+    fn length(&mut self, at: usize) -> Result<u64, TailError> {
         match self.asked(at) {
             Some(source) => source.length().map_err(TailError::unreadable(&source.path)),
             None => Ok(0),
@@ -120,7 +132,7 @@ impl Follower {
     /// the first look of all, was before our time.
     ///
     /// # Errors
-    /// Something can't be read now; nothing is named.
+    /// Something can't be read now; what was not named waits again.
     pub fn name(&mut self, answers: &[Answer], now: Now) -> Result<bool, TailError> {
         let waiting = self.waiting();
         let contested = answers.get(waiting).copied().unwrap_or(Answer::New);
@@ -136,12 +148,59 @@ impl Follower {
             && *seen != siblings::listing(&self.options.path)?
         {
             // A copy that was made meanwhile may be what was asked about.
-            self.listing = None;
-            for stranger in self.strangers.iter_mut().flatten() {
-                stranger.head = None;
-            }
+            self.ask_again();
             return Ok(false);
         }
+        if self.has_changed()? {
+            self.ask_again();
+            return Ok(false);
+        }
+        let mut answers = answers.to_vec();
+        answers.resize(self.waiting(), Answer::New);
+        self.drop_copies(&mut answers)?;
+        self.drop_unfinished(&mut answers, now)?;
+        let mut strangers = self.strangers.take().unwrap_or_default();
+        self.strangers = self.unasked.then(Vec::new);
+        self.listing = None;
+        self.changes += 1;
+        // Before anything is read: more files than wait at a time may stand before those that were named.
+        self.unsettled = true;
+        self.look_at = None;
+        let lost = self.chain.is_empty();
+        let proven = answers
+            .iter()
+            .position(|answer| matches!(answer, Answer::Is(_) | Answer::Branch { .. }));
+        let ours = self.ours(&mut strangers);
+        let first = [proven, ours].into_iter().flatten().min();
+        for (at, mut stranger) in strangers.into_iter().enumerate() {
+            let answer = answers.get(at).copied().unwrap_or(Answer::New);
+            if answer == Answer::Copy {
+                self.seal_unread(&stranger.source);
+                continue;
+            }
+            let read = match first {
+                _ if !lost => true,
+                _ if answer == Answer::New && self.is_old(&mut stranger) => false,
+                Some(first) => at >= first,
+                None => stranger.live,
+            };
+            if read {
+                let begins = match &self.first {
+                    Some(first) => ours == Some(at) && first.begins(&mut stranger.source),
+                    None => stranger.live,
+                };
+                let import = self.import.filter(|_| begins && proven.is_none() && lost);
+                // Those that were not named are found, and asked about, again.
+                self.introduce(stranger, answer, import, now)?;
+            }
+        }
+        self.first = None;
+        self.import = None;
+        Ok(true)
+    }
+
+    /// Whether one of the files is not what was asked about any more.
+    fn has_changed(&mut self) -> Result<bool, TailError> {
         for stranger in self.strangers.iter_mut().flatten() {
             let source = &mut stranger.source;
             if let Some(head) = &stranger.head
@@ -149,65 +208,65 @@ impl Follower {
                     .holds(head)
                     .map_err(TailError::unreadable(&source.path))?
             {
-                self.strangers = Some(Vec::new());
-                self.listing = None;
-                return Ok(false);
+                return Ok(true);
             }
         }
-        let mut answers = answers.to_vec();
-        answers.resize(self.waiting(), Answer::New);
-        self.drop_copies(&mut answers)?;
-        self.drop_unfinished(&mut answers, now)?;
-        let mut strangers = self.strangers.take().unwrap_or_default();
-        self.listing = None;
-        let lost = self.chain.is_empty();
-        let proven = answers
-            .iter()
-            .position(|answer| matches!(answer, Answer::Is(_) | Answer::Branch { .. }));
-        let seen = match self.first {
-            Some(first) => strangers
-                .iter_mut()
-                .position(|stranger| is_first(&first, stranger)),
-            None => None,
-        };
-        let first = [proven, seen].into_iter().flatten().min();
-        for (at, stranger) in strangers.into_iter().enumerate() {
-            let answer = answers.get(at).copied().unwrap_or(Answer::New);
-            if answer == Answer::Copy {
-                continue;
-            }
-            let read = match first {
-                _ if !lost => true,
-                Some(first) => at >= first,
-                None => stranger.live,
-            };
-            if read {
-                let begins = seen.map_or(stranger.live, |seen| seen == at);
-                let import = self.import.filter(|_| begins && proven.is_none() && lost);
-                self.introduce(stranger, answer, import, now)?;
-            }
-        }
-        self.first = None;
-        self.import = None;
-        self.changes += 1;
-        // Before anything is read: more files than wait at a time may stand before those that were named.
-        self.unsettled = true;
-        self.look_at = None;
-        Ok(true)
+        Ok(false)
     }
 
-    /// Of two files that are the same epoch one is a copy: the shorter one, if the other goes on as it ends.
+    /// The same files and what else there is; those that have no name any more are kept.
+    fn ask_again(&mut self) {
+        self.listing = None;
+        for stranger in self.strangers.iter_mut().flatten() {
+            stranger.head = None;
+        }
+    }
+
+    /// Whether it is from before our time, as far as that can be told by the file that was live at the first look of all.
+    fn is_old(&self, stranger: &mut Stranger) -> bool {
+        let source = &mut stranger.source;
+        let older = |first: &First| {
+            !stranger.live
+                && source.ident.modified_ns < first.ident.modified_ns
+                && !first.is(source)
+        };
+        stranger.old || self.first.as_ref().is_some_and(older)
+    }
+
+    /// The oldest of the files that are not from before our time: the one that was live at the first look of all, or what
+    /// changed later.
+    fn ours(&self, strangers: &mut [Stranger]) -> Option<usize> {
+        let first = self.first.as_ref()?;
+        strangers.iter_mut().position(|stranger| {
+            let source = &mut stranger.source;
+            !stranger.old && first.precedes(source) || first.is(source)
+        })
+    }
+
+    /// Of two files that are the same epoch one is a copy: the shorter one, if the other goes on as it ends. And what was
+    /// packed since is in the file that has no name any more.
     fn drop_copies(&mut self, answers: &mut [Answer]) -> Result<(), TailError> {
         for one in 0..answers.len() {
             for other in one + 1..answers.len() {
-                if answers[one] != answers[other] || !matches!(answers[one], Answer::Is(_)) {
+                let gone = self.stranger(one).is_some_and(|stranger| stranger.gone);
+                let is = matches!(answers[one], Answer::Is(_));
+                if answers[one] != answers[other] || !is && !gone {
                     continue;
                 }
-                let (one_size, other_size) = (self.stranger_size(one)?, self.stranger_size(other)?);
+                let (one_size, other_size) = (self.length(one)?, self.length(other)?);
                 let end = one_size.min(other_size);
                 let len = end.min(PRINT as u64) as u32;
-                if self.stranger_bytes(one, end, len)? == self.stranger_bytes(other, end, len)? {
-                    let copy = if one_size > other_size { other } else { one };
+                let mut same = |end, len| -> Result<bool, TailError> {
+                    let one = self.stranger_bytes(one, end, len)?;
+                    Ok(one == self.stranger_bytes(other, end, len)?)
+                };
+                let copy = match is {
+                    true if one_size <= other_size => one,
+                    true => other,
+                    false if one_size == other_size && end > 0 && same(len.into(), len)? => other,
+                    false => continue,
+                };
+                if same(end, len)? {
                     answers[copy] = Answer::Copy;
                 }
             }
@@ -270,7 +329,9 @@ impl Follower {
         let at = match self.nameless_slot(&source, behind) {
             Some(slot) => {
                 let entry = &mut self.chain[slot];
-                entry.cause = None;
+                if entry.roll != Stage::Done {
+                    (entry.cause, entry.gap) = (None, Stage::Due);
+                }
                 entry.attach(source, now).map_err(unreadable)?;
                 slot
             }
@@ -295,13 +356,23 @@ impl Follower {
     /// An epoch that was named before anything of its file was seen, and whose file this is: by its inode, or because
     /// it is the next one that is new.
     fn nameless_slot(&self, source: &Source, behind: Option<usize>) -> Option<usize> {
-        let born = |entry: &Entry| nameless(entry) && source.ident.same_birth(&entry.ident);
+        let born = |entry: &Entry| {
+            (nameless(entry) || unread(entry)) && source.ident.same_birth(&entry.ident)
+        };
         let waiting = || {
             let named = self.chain.iter().rposition(|entry| !nameless(entry));
             let next = named.map_or(0, |last| last + 1);
             (behind.is_none() && next < self.chain.len()).then_some(next)
         };
         self.chain.iter().position(born).or_else(waiting)
+    }
+
+    /// A copy of another file needs not be read.
+    fn seal_unread(&mut self, source: &Source) {
+        let is = |entry: &&mut Entry| unread(entry) && source.ident.same_birth(&entry.ident);
+        if let Some(entry) = self.chain.iter_mut().find(is) {
+            entry.sealed = true;
+        }
     }
 
     /// What another program has forwarded of a file up to `offset`, and the rest of the line there.
@@ -332,7 +403,18 @@ impl Follower {
         let mut gone = self.strangers.take().unwrap_or_default();
         let count = gone.len();
         let mut there = Vec::new();
-        let from = newer.len().saturating_sub(MAX_STRANGERS);
+        let first_look = self.chain.is_empty() && self.first.is_none();
+        let mut from = newer.len().saturating_sub(MAX_STRANGERS);
+        if let Some(first) = self.first.filter(|_| from > 0 && self.chain.is_empty()) {
+            // They are ours, asked about or not.
+            let ours = newer.iter().position(|&at| {
+                let file = files[at].as_mut();
+                file.is_some_and(|file| first.precedes(file) || first.is(file))
+            });
+            from = from.min(ours.unwrap_or(from));
+        }
+        let blind = |at: &usize| matches!(&files[*at], Some(file) if file.is_shut());
+        self.unasked = from > 0 || newer.iter().any(blind);
         for &at in &newer[from..] {
             // One that can't be opened has nothing to be asked about: it is named when it can be.
             let Some(source) = files[at].take_if(|file| !matches!(file.kind, Kind::Alien(_)))
@@ -345,7 +427,7 @@ impl Follower {
                 .position(|known| known.source.ident.same_inode(&source.ident));
             if let Some(same) = same {
                 let mut known = gone.remove(same);
-                (known.source.path, known.live) = (source.path, live);
+                (known.source.path, known.live, known.gone) = (source.path, live, false);
                 there.push(known);
                 continue;
             }
@@ -356,11 +438,13 @@ impl Follower {
                 source,
                 before: behind.map(|behind| self.chain[behind].id),
                 live,
+                gone: false,
+                old: first_look && !live,
                 head: None,
             });
         }
         for stranger in &mut gone {
-            stranger.live = false;
+            (stranger.live, stranger.gone) = (false, true);
         }
         // What has no name any more is older than what has one.
         gone.append(&mut there);
@@ -376,10 +460,15 @@ impl Follower {
             return Ok(());
         }
         let first = self.first;
-        let mut strangers = self.strangers.iter_mut().flatten();
+        let mut waiting = self.strangers.take().unwrap_or_default();
+        let ours = self.ours(&mut waiting);
+        let mut strangers = self.strangers.insert(waiting).iter_mut();
         let found = match first {
             Some(first) if first.head.len as usize >= PRINT => None,
-            Some(first) => strangers.find(|s| s.source.ident.same_birth(&first.ident)),
+            // If anything older is ours as well, what its inode holds now may be another file.
+            Some(first) => ours
+                .and_then(|at| strangers.nth(at))
+                .filter(|stranger| stranger.source.ident.same_birth(&first.ident)),
             None => strangers.find(|stranger| stranger.live),
         };
         let Some(stranger) = found else {
@@ -420,9 +509,21 @@ impl Follower {
     }
 }
 
-/// Whether this is the file that was live at the first look of all.
-fn is_first(first: &First, stranger: &mut Stranger) -> bool {
-    let source = &mut stranger.source;
-    let long = first.head.len as usize >= PRINT;
-    (long || source.ident.same_birth(&first.ident)) && source.holds(&first.head).unwrap_or(false)
+impl First {
+    /// Whether this is the file.
+    fn is(&self, source: &mut Source) -> bool {
+        let near = source.ident.same_birth(&self.ident)
+            || source.ident.modified_ns >= self.ident.modified_ns;
+        (self.head.len as usize >= PRINT || near) && self.begins(source)
+    }
+
+    /// Whether this file begins as it did.
+    fn begins(&self, source: &mut Source) -> bool {
+        source.holds(&self.head).unwrap_or(false)
+    }
+
+    /// Whether this file changed after it was seen.
+    fn precedes(&self, source: &Source) -> bool {
+        source.ident.modified_ns > self.ident.modified_ns
+    }
 }

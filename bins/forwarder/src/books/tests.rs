@@ -15,6 +15,7 @@ fn known(epoch: EpochId, size: u64, delivered: u64, base: u64) -> Known {
             ..Ident::default()
         },
         head: Print::new(0, b""),
+        first: Vec::new(),
         tail: Print::new(delivered, b""),
         ended: Some(RollCause::Rotated),
         skip: None,

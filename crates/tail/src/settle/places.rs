@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::entry::{Entry, Stage};
+use crate::entry::{Entry, MAKING_NS, Part, Stage};
 use crate::epoch::Now;
 use crate::error::TailError;
 use crate::print::PRINT;
@@ -29,12 +29,21 @@ pub(crate) fn nameless(entry: &Entry) -> bool {
         && entry.roll != Stage::Done
 }
 
-/// Empty when it was over, or not readable: only its inode is left to know it by.
+/// It could not be read when it was found, and nothing of it was ever seen.
+pub(crate) fn unread(entry: &Entry) -> bool {
+    entry.source.is_none()
+        && entry.unproven()
+        && entry.lost == Some(Cause::Unreadable)
+        && !entry.sealed
+}
+
+/// Empty when it was over, or not readable: only its inode is left to know it by. With `ask` what can be read again stays
+/// where it is, so that a receiver is asked about it.
 pub(super) fn by_inode(
     entry: &mut Entry,
     place: &mut Option<usize>,
     files: &mut [Option<Source>],
-    now: Now,
+    (ask, now): (bool, Now),
 ) -> Result<(), TailError> {
     if entry.roll != Stage::Done && entry.lost != Some(Cause::Unreadable) {
         return Ok(());
@@ -43,6 +52,9 @@ pub(super) fn by_inode(
         return Ok(());
     };
     *place = Some(at);
+    if ask && unread(entry) && files[at].as_ref().is_some_and(Source::is_readable) {
+        return Ok(());
+    }
     if let Some(source) = files[at].take()
         && source.is_plain()
         && !entry.sealed
@@ -115,6 +127,37 @@ pub(super) fn find(
     Ok(None)
 }
 
+/// Which of the files, but the live one, is the longest that is the beginning of the entry's.
+pub(super) fn short(
+    entry: &Entry,
+    files: &mut [Option<Source>],
+    live: Option<usize>,
+    near: bool,
+) -> Result<Option<(usize, Part)>, TailError> {
+    let mut best: Option<(usize, Part, u64)> = None;
+    for (at, file) in files.iter_mut().enumerate() {
+        let Some(file) = file.as_mut().filter(|_| live != Some(at)) else {
+            continue;
+        };
+        if matches!(file.kind, Kind::Alien(_)) {
+            continue;
+        }
+        let path = file.path.clone();
+        let part = entry
+            .begins_with(file)
+            .map_err(TailError::unreadable(path))?;
+        let Some(part) = part.filter(|part| *part == Part::Read && !near || entry.is_near(file))
+        else {
+            continue;
+        };
+        let length = file.length_hint();
+        if best.is_none_or(|(.., longest)| length > longest) {
+            best = Some((at, part, length));
+        }
+    }
+    Ok(best.map(|(at, part, _)| (at, part)))
+}
+
 /// Whether all of `file`, which was written a moment ago, stands at the beginning of `live` as well.
 pub(crate) fn is_beginning(
     file: &mut Source,
@@ -134,6 +177,3 @@ pub(crate) fn is_beginning(
     let tail = file.piece(start, PRINT)?;
     live.equals(start, &tail)
 }
-
-/// So long after its last change a file may be a copy that is being made.
-const MAKING_NS: i64 = 60_000_000_000;

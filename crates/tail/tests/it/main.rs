@@ -7,4 +7,5 @@
 
 mod cases;
 mod model;
+mod moments;
 mod receiver;

@@ -6,17 +6,18 @@ use std::{
     sync::Arc,
 };
 
-use regex_automata::{Input, PatternSet, meta};
-use regex_syntax::hir::Hir;
+use regex_automata::{Input, MatchKind, PatternSet, meta, nfa::thompson::WhichCaptures};
 
 use crate::{
-    Line, Rule, Subject,
+    Line, Pattern, Rule, Subject,
     index::Index,
     literals::{self, Texts},
+    pattern::reach,
 };
 
-/// What the automaton of the patterns without a text to look for may take when compiled, and its cache, in octets.
-const MAX_AUTOMATON: usize = 16 << 20;
+/// What the automaton of the patterns without a text to look for may take when compiled, and its cache, in octets. What
+/// does not fit is tried one by one: at worst each octet of a line costs a look at all of it.
+const MAX_AUTOMATON: usize = 256 << 10;
 const CACHE: usize = 8 << 20;
 
 /// Tells candidates: every rule that matches is one, and few others are.
@@ -34,7 +35,9 @@ struct Group {
     /// Finds the texts that a pattern can't match without.
     index: Index,
     /// The patterns that have none, all in one automaton, with the rules that each belongs to.
-    others: Option<(meta::Regex, Vec<Vec<u32>>)>,
+    others: Together,
+    /// How long a part it may be given.
+    reach: usize,
     /// The rules whose patterns did not fit into it.
     always: Vec<u32>,
 }
@@ -133,10 +136,10 @@ impl Scratch {
 impl Group {
     fn new(subject: Subject, members: &[u32], rules: &[Arc<Rule>]) -> Self {
         // Rules of the same pattern share its place.
-        let mut patterns: BTreeMap<&str, (&Hir, Vec<u32>)> = BTreeMap::new();
+        let mut patterns: BTreeMap<&str, (&Pattern, Vec<u32>)> = BTreeMap::new();
         for &at in members {
             if let Some(pattern) = &rules[at as usize].pattern {
-                let new = || (pattern.hir(), Vec::new());
+                let new = || (pattern, Vec::new());
                 patterns
                     .entry(pattern.text())
                     .or_insert_with(new)
@@ -144,10 +147,10 @@ impl Group {
                     .push(at);
             }
         }
-        let patterns: Vec<(&Hir, Vec<u32>)> = patterns.into_values().collect();
+        let patterns: Vec<(&Pattern, Vec<u32>)> = patterns.into_values().collect();
         let choices: Vec<Vec<Texts>> = patterns
             .iter()
-            .map(|(hir, _)| literals::required(hir))
+            .map(|(pattern, _)| literals::required(pattern.hir()))
             .collect();
         let mut users: HashMap<&[u8], usize> = HashMap::new();
         for text in choices.iter().flatten().flatten() {
@@ -176,9 +179,13 @@ impl Group {
             .map(|(text, rules)| (text.to_vec(), rules));
         let index = Index::new(owned);
         let (others, always) = together(&patterns, &rest);
+        let size = others
+            .as_ref()
+            .map_or(0, |(automaton, _)| automaton.memory_usage());
         Self {
             subject,
             index,
+            reach: reach(size),
             others,
             always,
         }
@@ -191,6 +198,9 @@ impl Group {
         let Some((automaton, owners)) = &self.others else {
             return;
         };
+        if cut.len() > self.reach {
+            return owners.iter().for_each(|rules| scratch.add(rules));
+        }
         let mut patterns = match scratch.patterns.take() {
             Some(patterns) if patterns.capacity() >= owners.len() => patterns,
             _ => PatternSet::new(owners.len()),
@@ -208,27 +218,40 @@ impl Group {
 /// Patterns in one automaton with their rules, if there are any.
 type Together = Option<(meta::Regex, Vec<Vec<u32>>)>;
 
-/// Puts the patterns at `rest` into one automaton, and gives the rules of those that do not fit.
-fn together(patterns: &[(&Hir, Vec<u32>)], rest: &[usize]) -> (Together, Vec<u32>) {
-    if rest.is_empty() {
-        return (None, Vec::new());
+/// Puts the patterns at `rest` into one automaton, the small ones first, and gives the rules of those that do not fit.
+fn together(patterns: &[(&Pattern, Vec<u32>)], rest: &[usize]) -> (Together, Vec<u32>) {
+    let mut rest: Vec<_> = rest.iter().map(|at| &patterns[*at]).collect();
+    rest.sort_by_key(|(pattern, _)| pattern.size());
+    let mut room = MAX_AUTOMATON;
+    let fits = rest.iter().take_while(|(pattern, _)| {
+        let left = room.checked_sub(pattern.size());
+        room = left.unwrap_or(0);
+        left.is_some()
+    });
+    let fits = fits.count();
+    let (small, large) = rest.split_at(fits);
+    let owners = |these: &[&(&Pattern, Vec<u32>)]| -> Vec<Vec<u32>> {
+        these.iter().map(|(_, rules)| rules.clone()).collect()
+    };
+    let always = owners(large).concat();
+    if small.is_empty() {
+        return (None, always);
     }
     let config = meta::Config::new()
         .utf8_empty(false)
-        .match_kind(regex_automata::MatchKind::All)
-        .which_captures(regex_automata::nfa::thompson::WhichCaptures::None)
-        .nfa_size_limit(Some(MAX_AUTOMATON))
+        .match_kind(MatchKind::All)
+        .which_captures(WhichCaptures::None)
+        .nfa_size_limit(Some(2 * MAX_AUTOMATON))
         .hybrid_cache_capacity(CACHE)
         .onepass(false)
         .auto_prefilter(false);
-    let hirs: Vec<&Hir> = rest.iter().map(|at| patterns[*at].0).collect();
-    let owners = rest.iter().map(|at| patterns[*at].1.clone());
+    let hirs: Vec<_> = small.iter().map(|(pattern, _)| pattern.hir()).collect();
     match meta::Builder::new()
         .configure(config)
         .build_many_from_hir(&hirs)
     {
-        Ok(automaton) => (Some((automaton, owners.collect())), Vec::new()),
-        Err(_) => (None, owners.flatten().collect()),
+        Ok(automaton) => (Some((automaton, owners(small))), always),
+        Err(_) => (None, [owners(small).concat(), always].concat()),
     }
 }
 

@@ -25,6 +25,14 @@ pub const MAX_CAPTURES: usize = 20;
 /// The longest capture that is kept, in octets; longer ones are cut.
 pub const MAX_CAPTURE: usize = 256;
 
+/// What matching one line may cost: octets of the line times octets of the compiled pattern. Where an attacker knows how
+/// to write a line for a pattern, each octet of it costs a look at the whole pattern; this is some tenths of a second.
+/// Patterns up to 64 KiB see 64 KiB of a line.
+const MAX_WORK: usize = 1 << 32;
+
+/// What every pattern sees of a line, in octets, however large it is.
+const MIN_REACH: usize = 4096;
+
 /// What the cache of one pattern's lazy automaton may take, in octets.
 const CACHE: usize = 256 << 10;
 
@@ -37,6 +45,8 @@ struct Compiled {
     text: String,
     hir: Hir,
     regex: meta::Regex,
+    /// What it sees of a line, in octets.
+    reach: usize,
     /// The names of the groups after the whole match, as many as are kept.
     names: Vec<Arc<str>>,
 }
@@ -143,6 +153,7 @@ impl Pattern {
         Ok(Self(Arc::new(Compiled {
             text: text.to_owned(),
             hir,
+            reach: reach(regex.memory_usage()),
             regex,
             names,
         })))
@@ -163,16 +174,17 @@ impl Pattern {
         self.0.regex.memory_usage()
     }
 
-    /// Whether the first `limit` octets of `text` contain a match. `$` is the end of `text`, not the limit.
+    /// Whether the first `limit` octets of `text` contain a match. `$` is the end of `text`, not the limit. A pattern of
+    /// more than 64 KiB when compiled sees less, but 4 KiB at least.
     pub fn is_match(&self, text: &[u8], limit: usize) -> bool {
-        self.0.regex.is_match(input(text, limit))
+        self.0.regex.is_match(self.input(text, limit))
     }
 
     /// The first match in the first `limit` octets of `text`.
     pub fn find(&self, text: &[u8], limit: usize) -> Option<Found> {
         let regex = &self.0.regex;
         let mut groups = regex.create_captures();
-        regex.search_captures(&input(text, limit), &mut groups);
+        regex.search_captures(&self.input(text, limit), &mut groups);
         let span = groups.get_match()?.range();
         let captures = self.0.names.iter().enumerate().filter_map(|(at, name)| {
             let octets = &text[groups.get_group(at + 1)?.range()];
@@ -193,7 +205,7 @@ impl Pattern {
     pub(crate) fn group<'t>(&self, name: &str, text: &'t [u8], limit: usize) -> Option<&'t [u8]> {
         let regex = &self.0.regex;
         let mut groups = regex.create_captures();
-        regex.search_captures(&input(text, limit), &mut groups);
+        regex.search_captures(&self.input(text, limit), &mut groups);
         Some(&text[groups.get_group_by_name(name)?.range()])
     }
 
@@ -203,13 +215,18 @@ impl Pattern {
         self.0.regex.group_info().to_index(id, name).is_some()
     }
 
+    fn input<'t>(&self, text: &'t [u8], limit: usize) -> Input<'t> {
+        Input::new(text).range(..limit.min(self.0.reach).min(text.len()))
+    }
+
     pub(crate) fn hir(&self) -> &Hir {
         &self.0.hir
     }
 }
 
-fn input(text: &[u8], limit: usize) -> Input<'_> {
-    Input::new(text).range(..limit.min(text.len()))
+/// How much of a line a compiled form of this size may see.
+pub(crate) fn reach(size: usize) -> usize {
+    (MAX_WORK / size.max(1)).max(MIN_REACH)
 }
 
 fn config() -> meta::Config {

@@ -181,3 +181,43 @@ fn looks_no_further_than_the_limit_but_knows_where_the_line_ends() {
     let pattern = Pattern::new(r"b\b").unwrap();
     assert!(!pattern.is_match(b"abc", 2) && pattern.is_match(b"ab c", 2));
 }
+
+#[test]
+fn long_gaps_count_octets_and_short_ones_characters() {
+    check(
+        "^.{2,32}$",
+        &["éé".as_bytes(), "é".repeat(32).as_bytes()],
+        &[b"x"],
+    );
+    check(
+        "^.{2,33}$",
+        &["é".repeat(16).as_bytes()],
+        &["é".repeat(17).as_bytes()],
+    );
+    check(
+        "^[^a]{33,}$",
+        &["é".repeat(17).as_bytes()],
+        &["é".repeat(16).as_bytes()],
+    );
+}
+
+#[test]
+fn a_large_pattern_sees_less_of_a_line() {
+    let small = Pattern::new("aa+z").unwrap();
+    let large = Pattern::new(r"a(?:a|b).{0,900}c\w{0,100}z").unwrap();
+    let reach = reach(large.size());
+    assert!(small.size() < 64 << 10 && large.size() > 64 << 10 && reach < 64 << 10);
+    for (pattern, needle) in [(&small, "aaz"), (&large, "aacz")] {
+        for at in [0, reach - 4, 60_000] {
+            let line = [&vec![b'-'; at][..], needle.as_bytes()].concat();
+            let seen = at <= reach - 4 || pattern == &small;
+            assert_eq!(
+                pattern.is_match(&line, 64 << 10),
+                seen,
+                "{} at {at}",
+                pattern.text()
+            );
+        }
+    }
+    assert_eq!(super::reach(usize::MAX), MIN_REACH);
+}

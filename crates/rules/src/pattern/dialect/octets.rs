@@ -55,9 +55,15 @@ fn single(class: ClassUnicode) -> Hir {
     }
 }
 
+/// Repetitions beyond this count octets: `.{0,900}` is a gap of some size, and five times smaller that way.
+const MAX_CHARACTERS: u32 = 32;
+
 /// `.*` needs no notion of characters at all, and is much smaller without.
 fn repeated(repetition: Repetition) -> Repetition {
-    let endless = repetition.min <= 1 && repetition.max.is_none();
+    let endless = match repetition.max {
+        None => repetition.min <= 1 || repetition.min > MAX_CHARACTERS,
+        Some(max) => max > MAX_CHARACTERS,
+    };
     let sub = match repetition.sub.kind() {
         HirKind::Class(Class::Unicode(class)) if endless => match all_octets(class) {
             Some(class) => Hir::class(Class::Bytes(class)),

@@ -1,7 +1,7 @@
 //! The loop: lines from the input, decisions by rules, and one transaction for both.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::AtomicI64;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
@@ -14,10 +14,12 @@ use crate::board::Board;
 use crate::config::{Config, Retention};
 use crate::event::{self, Moment};
 use crate::line::Reader;
-use crate::metrics::{Metrics, RemovedLabel};
+use crate::metrics::Metrics;
 use crate::rulefiles::Snapshot;
 use crate::source::{Chunk, Met, Source, Turn};
-use crate::store::{Batch, REMOVED_AT_ONCE, Store};
+use crate::store::{Batch, Store};
+
+mod retain;
 
 /// What the loop works with.
 #[derive(Debug)]
@@ -349,41 +351,6 @@ impl Scan {
         debug!(error = why, "the input can't be read");
         self.parts.input.failed(why);
     }
-
-    /// Removes events that are over a limit, a few at a time.
-    async fn retain(&mut self) {
-        if self.retained.elapsed() < RETAIN {
-            return;
-        }
-        let max_age = i64::try_from(self.retention.max_age.as_millis()).unwrap_or(i64::MAX);
-        let before = wall_ms().cast_signed().saturating_sub(max_age);
-        let most = i64::try_from(self.retention.max_events).unwrap_or(i64::MAX);
-        let needed = self.parts.needed.load(Ordering::Acquire);
-        match self.parts.store.retain(before, most, needed).await {
-            Ok((removed, unread)) => {
-                let count = |unread, by| {
-                    self.parts
-                        .metrics
-                        .removed
-                        .get_or_create(&RemovedLabel { unread })
-                        .inc_by(by);
-                };
-                count("false", removed - unread);
-                count("true", unread);
-                // As long as there is more, with every turn.
-                if removed < REMOVED_AT_ONCE.unsigned_abs() {
-                    self.retained = Instant::now();
-                }
-            }
-            Err(error) => {
-                warn!(
-                    error = format!("{:#}", anyhow::Error::new(error)),
-                    "old events can't be removed"
-                );
-                self.retained = Instant::now();
-            }
-        }
-    }
 }
 
 /// Waits for other rules; for ever once nobody looks after them any more.
@@ -423,6 +390,3 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// How often the status is made anew.
 const SHOW: Duration = Duration::from_millis(500);
-
-/// How often retention has its turn.
-const RETAIN: Duration = Duration::from_secs(10);

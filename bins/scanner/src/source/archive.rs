@@ -18,8 +18,10 @@ use crate::store::{Batch, Place, PlaceKey, Watermark};
 
 mod follow;
 mod look;
+mod readers;
 
-use follow::{Follow, Readers, Took};
+use follow::{Follow, Took};
+use readers::Readers;
 
 /// Follows an archive.
 #[derive(Debug)]

@@ -1,7 +1,6 @@
 //! Rules that change while lines come.
 
 use std::fs;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -151,10 +150,11 @@ async fn overrides_and_own_rules_hold_for_their_workload() {
     let mut master = Master::open(&bed).await;
     let (_, decky) = master.epoch("w1", "decky").await;
     let line = |host: &str| format!("<134>1 - {host} app - - - x\n");
-    master.write(decky, &(line("a") + &line("b"))).await;
+    master
+        .write(decky, &(line("a") + &line("b") + &line("c")))
+        .await;
     let _program = bed.start();
-    let events = bed.has(4).await;
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    let events = bed.has(6).await;
     let of = |event: &Value| {
         let text = |key: &str| event[key].as_str().unwrap().to_owned();
         format!(
@@ -171,7 +171,9 @@ async fn overrides_and_own_rules_hold_for_their_workload() {
             "w1/a own@w1/a workload",
             "w1/a louder@w1/a override",
             "w1/b one global",
-            "w1/b two global"
+            "w1/b two global",
+            "w1/c one global",
+            "w1/c two global"
         ]
     );
 }

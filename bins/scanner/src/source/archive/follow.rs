@@ -13,6 +13,8 @@ use crate::source::cut::{self, Cut, Frames};
 use crate::source::{CHUNK, Chunk, Met};
 use crate::store::{Place, PlaceKey};
 
+use super::readers::Readers;
+
 /// An epoch that is followed.
 #[derive(Debug)]
 pub(super) struct Follow {
@@ -403,41 +405,6 @@ fn is_within(data: &Path, key: &StreamKey, found: &EpochView) -> bool {
         .and_then(|mut reader| reader.read(found.end, 1, &mut last));
     read.is_ok() && last.last().is_some_and(|octet| *octet != b'\n')
 }
-
-/// Open epochs: each holds a directory and a segment.
-#[derive(Debug, Default)]
-pub(super) struct Readers {
-    /// The one that was used last comes last.
-    open: Vec<(PlaceKey, Reader)>,
-}
-
-impl Readers {
-    fn of(
-        &mut self,
-        key: &PlaceKey,
-        open: impl FnOnce() -> Result<Reader, ReadError>,
-    ) -> Result<&mut Reader, ReadError> {
-        let reader = match self.open.iter().rposition(|(known, _)| known == key) {
-            Some(at) => self.open.remove(at),
-            None => {
-                if self.open.len() >= MAX_READERS {
-                    self.open.remove(0);
-                }
-                (key.clone(), open()?)
-            }
-        };
-        self.open.push(reader);
-        let last = self.open.len() - 1;
-        Ok(&mut self.open[last].1)
-    }
-
-    pub(super) fn forget(&mut self, key: &PlaceKey) {
-        self.open.retain(|(known, _)| known != key);
-    }
-}
-
-/// Epochs that are held open at a time; two descriptors each.
-const MAX_READERS: usize = 64;
 
 /// How often octets that are committed are looked for before they count as gone.
 const MISSES: u32 = 5;

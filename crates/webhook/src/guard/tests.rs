@@ -1,5 +1,7 @@
 //! The table of addresses row by row, names, ports, and every way to write loopback.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use super::*;
 
 fn refusal(policy: &Policy, url: &str) -> Option<Refusal> {
@@ -253,4 +255,28 @@ fn ports_are_denied_by_list() {
     };
     assert_eq!(refusal(&own, &ported(8080)), Some(Refusal::Port(8080)));
     assert_eq!(refusal(&own, &ported(25)), None);
+}
+
+#[test]
+fn an_ipv4_address_has_one_answer_in_all_its_clothes() {
+    let policy = allowing(&["127.0.0.2/32", "8.8.0.0/16"]);
+    let mut bits = 1_u32;
+    for step in 0..20_000_u32 {
+        // Every first octet in turn, the others as a simple generator has them.
+        bits = bits.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let bare = Ipv4Addr::from_bits(bits >> 8 | step << 24);
+        let [a, b, c, d] = bare.octets();
+        let (high, low) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
+        let wanted = policy.check_addr(bare.into()).is_ok();
+        for clothed in [
+            Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, high, low),
+            Ipv6Addr::new(0, 0, 0, 0, 0xffff, 0, high, low),
+            Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, high, low),
+            Ipv6Addr::new(0x2002, high, low, 1, 2, 3, 4, 5),
+            Ipv6Addr::new(0, 0, 0, 0, 0, 0, high, low),
+        ] {
+            let found = policy.check_addr(clothed.into()).is_ok();
+            assert_eq!(found, wanted, "{bare} as {clothed}");
+        }
+    }
 }

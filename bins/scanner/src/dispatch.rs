@@ -78,6 +78,8 @@ pub(crate) struct Dispatcher<R = SystemResolver> {
     landed: VecDeque<Landed>,
     /// Whether there may be lanes to make or forget.
     stale: bool,
+    /// When events and others' writes were last looked for; `None`: look at once.
+    looked: Option<Instant>,
     pruned: Option<Instant>,
     metrics: Metrics,
     pulse: Pulse,
@@ -149,6 +151,7 @@ impl<R: Resolver + 'static> Dispatcher<R> {
             version: None,
             landed: VecDeque::new(),
             stale: true,
+            looked: None,
             pruned: None,
             metrics: Metrics::new(&mut telemetry.registry),
             pulse: telemetry.health().pulse("dispatch"),
@@ -208,7 +211,7 @@ impl<R: Resolver + 'static> Dispatcher<R> {
                 () = &mut stop => break,
                 Some(landed) = flights.join_next() => self.land(landed),
                 Some(triggers) = changed.recv() => self.adopt(triggers),
-                () = wake.notified() => {}
+                () = wake.notified() => self.looked = None,
                 () = tokio::time::sleep(wait) => {}
             }
         }

@@ -163,6 +163,14 @@ impl Running {
     }
 }
 
+impl Running {
+    /// Whether a trigger is shown, and not as disabled.
+    fn enabled(&self, name: &str) -> bool {
+        let shown = self.trigger(name);
+        shown["name"] == name && shown["disabled"].is_null()
+    }
+}
+
 /// Waits until `holds`, or fails with what `tell` says.
 async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let end = Instant::now() + Duration::from_secs(30);

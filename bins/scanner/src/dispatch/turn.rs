@@ -20,9 +20,17 @@ impl<R: Resolver + 'static> Dispatcher<R> {
     /// Does what can be done now; gives how long there is nothing more to do.
     pub(super) async fn turn(&mut self, flights: &mut JoinSet<Landed>) -> anyhow::Result<Duration> {
         self.write_down().await.context("write down attempts")?;
-        self.renew().await.context("read the queue")?;
-        let more = self.take_in().await.context("take in events")?;
-        self.tidy().await.context("tidy up the queue")?;
+        let now = Instant::now();
+        let look = self
+            .looked
+            .is_none_or(|at| now.saturating_duration_since(at) >= IDLE);
+        let mut more = false;
+        if look || self.stale {
+            self.renew().await.context("read the queue")?;
+            more = self.take_in().await.context("take in events")?;
+            self.tidy().await.context("tidy up the queue")?;
+            self.looked = (!more).then_some(now);
+        }
         let wait = self.start(flights).await.context("read the queue")?;
         Ok(if more { Duration::ZERO } else { wait })
     }

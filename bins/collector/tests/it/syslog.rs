@@ -269,6 +269,16 @@ fn what_is_too_long_is_cut_and_kept_or_counted() {
 }
 
 #[test]
+fn a_silent_connection_is_closed_and_its_line_kept() {
+    let ears = Ears::start("idle = '1s'");
+    let mut stream = ears.connect();
+    stream.write_all(b"<1>whole\n<1>without an end").unwrap();
+    assert_eq!(stream.read(&mut [0; 1]).unwrap(), 0);
+    ears.host.until_lines(2);
+    assert_eq!(ears.unwrapped(), ["<1>whole", "<1>without an end"]);
+}
+
+#[test]
 fn many_connections_keep_each_its_order() {
     const CONNECTIONS: usize = 16;
     const LINES: usize = 1000;

@@ -13,9 +13,13 @@ use std::{
 };
 
 use jiff::civil::DateTime;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use crate::transcript::{Missing, Place};
+
+mod command;
+
+use command::Command;
 
 /// The topic on which an end is told.
 pub const TOPIC: &str = "attacker.session.ended";
@@ -112,24 +116,6 @@ struct Told {
     id: String,
     #[serde(flatten)]
     command: Command,
-}
-
-#[derive(Clone, Debug, Serialize)]
-struct Command {
-    #[serde(rename = "command_text")]
-    text: String,
-    #[serde(rename = "ts", serialize_with = "iso")]
-    at: DateTime,
-    decky: String,
-    service: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    uid: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    user: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    src: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pwd: Option<String>,
 }
 
 /// What is remembered of the attackers.
@@ -307,90 +293,9 @@ impl Ended {
     }
 }
 
-impl Command {
-    fn of(record: &Record<'_>, at: DateTime) -> Command {
-        let fields = &record.fields;
-        let said = Said::of(&record.msg);
-        let text = [fields.command.as_deref(), fields.cmd.as_deref(), said.cmd]
-            .into_iter()
-            .flatten()
-            .find(|text| !text.is_empty())
-            .unwrap_or(&record.msg);
-        let either = |field: &Option<Cow<'_, str>>, said: Option<&str>| {
-            let value = field.as_deref().filter(|value| !value.is_empty());
-            value.or(said).map(|value| cut(value).to_owned())
-        };
-        Command {
-            text: cut(text).to_owned(),
-            at,
-            decky: cut(&record.decky).to_owned(),
-            service: cut(&record.service).to_owned(),
-            uid: either(&fields.uid, said.uid),
-            user: either(&fields.user, said.user),
-            src: either(&fields.src, said.src),
-            pwd: either(&fields.pwd, said.pwd),
-        }
-    }
-
-    fn octets(&self) -> usize {
-        let optional = [&self.uid, &self.user, &self.src, &self.pwd];
-        let optional: usize = optional.into_iter().flatten().map(String::len).sum();
-        size_of::<Command>() + self.text.len() + self.decky.len() + self.service.len() + optional
-    }
-}
-
-/// What a shell's line says: `CMD uid=0 user=root src=… pwd=… cmd=…`, where `cmd` is the rest.
-#[derive(Default)]
-struct Said<'a> {
-    uid: Option<&'a str>,
-    user: Option<&'a str>,
-    src: Option<&'a str>,
-    pwd: Option<&'a str>,
-    cmd: Option<&'a str>,
-}
-
-impl<'a> Said<'a> {
-    fn of(msg: &'a str) -> Said<'a> {
-        let mut said = Said::default();
-        let Some(mut rest) = msg.strip_prefix("CMD ") else {
-            return said;
-        };
-        while let Some(word) = rest.split(' ').next() {
-            if let Some(text) = rest.strip_prefix("cmd=") {
-                said.cmd = Some(text);
-                break;
-            }
-            let slot = match word.split_once('=') {
-                Some(("uid", value)) => Some((&mut said.uid, value)),
-                Some(("user", value)) => Some((&mut said.user, value)),
-                Some(("src", value)) => Some((&mut said.src, value)),
-                Some(("pwd", value)) => Some((&mut said.pwd, value)),
-                _ => None,
-            };
-            if let Some((slot, value)) = slot {
-                slot.get_or_insert(value);
-            }
-            match rest.get(word.len() + 1..) {
-                Some(more) => rest = more,
-                None => break,
-            }
-        }
-        said
-    }
-}
-
-/// A text's first octets, as many as are remembered.
-fn cut(text: &str) -> &str {
-    &text[..text.floor_char_boundary(MAX_TEXT)]
-}
-
 fn seconds(at: DateTime) -> i64 {
     let unix = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
     at.duration_since(unix).as_secs()
-}
-
-fn iso<S: Serializer>(at: &DateTime, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(at)
 }
 
 fn is_zero(number: &usize) -> bool {
@@ -401,8 +306,5 @@ fn is_zero(number: &usize) -> bool {
 const MAX_TOLD: usize = bus::MAX_BODY / 8 * 7;
 /// A recorder's ids have 36 octets.
 const MAX_SID: usize = 128;
-/// Octets of one text that are remembered; a shell's history line is shorter.
-const MAX_TEXT: usize = 8 << 10;
-
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 //! [`Bus::start`] gives a program its place on the bus: one task connects, subscribes, beats and publishes, and goes on
 //! doing so over a bus that is absent, vanishes, stalls or comes back. What the program hands it waits in a bounded
 //! queue or is dropped and counted: at most once is the bus's own contract, and nothing here waits for it. [`decode`] and
-//! [`encode`] are the codec of both directions, [`matches`] the rule of subscriptions.
+//! [`encode`] are the codec of both directions, [`matches()`] the rule of subscriptions.
 //!
 //! It refuses to be a way between hosts: the socket is a file, and who may write to that file may stop the program.
 //!

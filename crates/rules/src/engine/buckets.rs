@@ -11,9 +11,12 @@ use super::Limits;
 pub(super) struct Buckets {
     limits: Limits,
     buckets: HashMap<Arc<str>, Bucket>,
+    /// Whether anybody asks for changes.
     tracked: bool,
     dirty: Vec<Arc<str>>,
     gone: Vec<Arc<str>>,
+    /// More is gone than `gone` holds.
+    overflown: bool,
 }
 
 #[derive(Debug)]
@@ -39,6 +42,7 @@ impl Buckets {
             tracked: false,
             dirty: Vec::new(),
             gone: Vec::new(),
+            overflown: false,
         }
     }
 
@@ -76,10 +80,17 @@ impl Buckets {
         self.limits.refill.saturating_mul(self.limits.burst)
     }
 
-    /// The buckets that changed since this was asked last, with when they will be full, and those that are gone since.
-    /// The first time, all that there are.
-    pub(super) fn changes(&mut self) -> Changed {
-        if !std::mem::replace(&mut self.tracked, true) {
+    /// Whether only everything will do: nobody asked before, or more is gone than was remembered.
+    pub(super) fn wants_all(&self) -> bool {
+        !self.tracked || self.overflown
+    }
+
+    /// The buckets that changed since this was asked last, with when they will be full, and those that are gone since;
+    /// or all that there are.
+    pub(super) fn changes(&mut self, all: bool) -> Changed {
+        (self.tracked, self.overflown) = (true, false);
+        if all {
+            self.gone.clear();
             self.dirty = self.buckets.keys().cloned().collect();
             self.dirty.sort_unstable();
         }
@@ -119,7 +130,11 @@ impl Buckets {
         let full = order.partition_point(|(full_at, _)| *full_at <= now);
         for (_, container) in &order[..full.max(1)] {
             self.buckets.remove(container);
-            if self.tracked {
+            if self.gone.len() >= most {
+                self.overflown = true;
+                self.gone.clear();
+            }
+            if self.tracked && !self.overflown {
                 self.gone.push(Arc::clone(container));
             }
         }

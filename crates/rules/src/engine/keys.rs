@@ -241,10 +241,13 @@ impl Keys {
         lost
     }
 
-    /// The keys that changed since this was asked last, those that are gone since, and whether the first are all that
-    /// there are, as the first time.
-    pub(super) fn changes(&mut self) -> (Vec<Entry>, Vec<Entry>, bool) {
-        let all = !self.tracked || self.overflown;
+    /// Whether only everything will do: nobody asked before, or more is gone than was remembered.
+    pub(super) fn wants_all(&self) -> bool {
+        !self.tracked || self.overflown
+    }
+
+    /// The keys that changed since this was asked last, and those that are gone since; or all that there are.
+    pub(super) fn changes(&mut self, all: bool) -> (Vec<Entry>, Vec<Entry>) {
         (self.tracked, self.overflown) = (true, false);
         let dirty = std::mem::take(&mut self.dirty);
         let gone = std::mem::take(&mut self.gone);
@@ -254,7 +257,7 @@ impl Keys {
                 entry.dirty = false;
                 entry.clone()
             });
-            return (changed.collect(), Vec::new(), true);
+            return (changed.collect(), Vec::new());
         }
         let mut changed = Vec::with_capacity(dirty.len());
         for at in dirty {
@@ -264,7 +267,7 @@ impl Keys {
                 changed.push(entry.clone());
             }
         }
-        (changed, gone, false)
+        (changed, gone)
     }
 
     fn find(&self, kind: Kind, rule: u64, scope: &[u8]) -> Option<u32> {

@@ -37,8 +37,9 @@ impl Engine {
     /// milliseconds since 1970.
     pub fn changes(&mut self, now: Instant, wall_ms: u64) -> Changes {
         let clock = Clock { now, wall_ms };
-        let (changed, gone, all) = self.keys.changes();
-        let buckets = self.buckets.changes();
+        let all = self.keys.wants_all() || self.buckets.wants_all();
+        let (changed, gone) = self.keys.changes(all);
+        let buckets = self.buckets.changes(all);
         let mut rows = Vec::with_capacity(changed.len() + gone.len() + buckets.changed.len());
         rows.extend(gone.iter().map(|entry| StateRow {
             key: entry_key(entry),

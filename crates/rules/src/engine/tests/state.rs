@@ -119,6 +119,30 @@ fn changes_are_what_changed_and_together_everything() {
 }
 
 #[test]
+fn more_changes_than_are_remembered_are_told_as_everything() {
+    for (max_keys, max_containers) in [(10, 1000), (1000, 10)] {
+        let limits = Limits {
+            max_keys,
+            max_containers,
+            ..Limits::default()
+        };
+        let (mut bench, mut stored) = (Bench::with(ONE, limits), Stored::new());
+        for turn in 0..10 {
+            store(&mut stored, bench.engine.changes(bench.now, 0));
+            let lines = if turn % 2 == 0 { 3 } else { 100 };
+            for at in 0..lines {
+                bench.line(&format!("w/{turn}-{at}"), "x");
+            }
+        }
+        let last = bench.engine.changes(bench.now, 0);
+        assert!(last.all);
+        store(&mut stored, last);
+        let sizes = bench.engine.sizes();
+        assert_eq!(stored.len(), sizes.0 + sizes.1);
+    }
+}
+
+#[test]
 fn rows_that_are_damaged_are_passed_over() {
     let (mut bench, mut stored) = (Bench::new(ONE), Stored::new());
     for _ in 0..25 {

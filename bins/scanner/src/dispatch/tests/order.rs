@@ -120,6 +120,35 @@ async fn a_crash_between_the_event_and_its_delivery_loses_nothing() {
 }
 
 #[tokio::test]
+async fn a_stop_waits_for_answers_but_not_for_ever() {
+    let mut bed = Bed::new().await;
+    let (good, slow) = (
+        Receiver::start(OK).await,
+        Receiver::start(Manner::Hang).await,
+    );
+    bed.trigger("good", &good.url(), "");
+    bed.trigger("slow", &slow.url(), "");
+    let running = bed.start().await;
+    bed.events(1).await;
+    running.wake.notify_one();
+    until("both are sent", async || {
+        good.received().len() + slow.received().len() == 2
+    })
+    .await;
+    running.stop().await;
+    let rows = bed.listed().await;
+    let [row] = &rows[..] else {
+        panic!("one waits: {rows:?}");
+    };
+    assert_eq!((&*row.trigger, row.attempts), ("slow", 0));
+    slow.behave(&[], OK);
+    let running = bed.start().await;
+    delivered(&slow, [1]).await;
+    running.stop().await;
+    assert_eq!(good.received().len(), 1);
+}
+
+#[tokio::test]
 async fn a_flood_is_folded() {
     let mut bed = Bed::new().await;
     let receiver = Receiver::start(OK).await;

@@ -108,7 +108,10 @@ impl Feed {
         news.forgone = first as u64;
         let mut batch = self.publisher.batch(TOPIC);
         let mut skipped = 0;
-        for (at, line) in json.split_inclusive(|octet| *octet == b'\n').enumerate() {
+        let mut start = 0;
+        for (at, end) in memchr::memchr_iter(b'\n', json).enumerate() {
+            let line = &json[start..=end];
+            start = end + 1;
             let Some(parts) = self.keys.parts(line) else {
                 debug_assert!(false, "a record without its keys");
                 continue;

@@ -13,6 +13,7 @@ use bytes::{Buf as _, BytesMut};
 use rand::{SeedableRng as _, rngs::SmallRng};
 use ratelimit::Backoff;
 use serde_json::{Map, Value};
+use service::Seldom;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{
@@ -45,6 +46,8 @@ pub(crate) struct Client {
     /// Tells the task to say goodbye.
     pub(crate) stop: watch::Receiver<bool>,
     pub(crate) pace: Pace,
+    /// What is logged of a bus that comes and goes all the time.
+    pub(crate) said: Seldom<&'static str>,
 }
 
 /// Times that tests shorten.
@@ -84,7 +87,9 @@ impl Client {
             let path = self.socket.path();
             match connect(&path).await {
                 Ok((stream, identity)) => {
-                    info!(path = %path.display(), "connected to the bus");
+                    if let Some(left_out) = self.says("connected") {
+                        info!(path = %path.display(), left_out, "connected to the bus");
+                    }
                     absent = false;
                     let began = Instant::now();
                     let metrics = &self.queue.metrics;
@@ -94,7 +99,9 @@ impl Client {
                     let over = self.talk(stream, &path, identity).await;
                     metrics.connected.set(0);
                     let Err(over) = over else { return };
-                    warn!(path = %path.display(), error = %over, "connection to the bus is over");
+                    if let Some(left_out) = self.says("over") {
+                        warn!(path = %path.display(), error = %over, left_out, "connection to the bus is over");
+                    }
                     if began.elapsed() >= SETTLED {
                         backoff.reset();
                     }
@@ -228,12 +235,25 @@ impl Client {
     async fn stalled(&self, write: &OwnedWriteHalf) -> Result<(), Over> {
         self.queue.shut(Reason::Stalled);
         self.queue.metrics.connected.set(0);
-        warn!("the bus takes nothing; events are dropped until it does");
+        let left_out = self.says("stalled");
+        if let Some(left_out) = left_out {
+            warn!(
+                left_out,
+                "the bus takes nothing; events are dropped until it does"
+            );
+        }
         write.writable().await?;
-        info!("the bus takes events again");
+        if left_out.is_some() {
+            info!("the bus takes events again");
+        }
         self.queue.metrics.connected.set(1);
         self.queue.open();
         Ok(())
+    }
+
+    /// Whether something is to be logged, and how often it was not since the last time.
+    fn says(&self, what: &'static str) -> Option<u64> {
+        self.said.allow(what, Instant::now().into_std())
     }
 
     /// A heartbeat's frame.

@@ -3,7 +3,7 @@
 use std::{process, sync::Arc, time::Duration};
 
 use serde_json::{Map, Value, json};
-use service::{Telemetry, status::Health};
+use service::{Seldom, Telemetry, status::Health};
 use tokio::{sync::watch, task::JoinSet, time::timeout};
 
 use crate::{
@@ -71,6 +71,7 @@ impl Bus {
             told: tell,
             stop: stopped,
             pace,
+            said: Seldom::new(SAID_EVERY),
         };
         let mut task = JoinSet::new();
         task.spawn(client.run());
@@ -144,5 +145,7 @@ const PACE: Pace = Pace {
     stall: Duration::from_secs(5),
     backoff: (Duration::from_millis(250), Duration::from_secs(5)),
 };
+/// Time between two log lines of a kind.
+const SAID_EVERY: Duration = Duration::from_secs(60);
 /// How long the goodbye may take: a stop does not wait for a bus.
 const GOODBYE: Duration = Duration::from_secs(1);

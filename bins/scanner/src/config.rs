@@ -1,6 +1,7 @@
 //! `scanner.toml`: every key with its default, and what is wrong with a file, all at once.
 
 use std::fmt;
+use std::io::ErrorKind::NotFound;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -262,16 +263,21 @@ impl Config {
     fn look(&self, source: &Source, problems: &mut Problems) {
         if let Input::Archive { data } = &self.input {
             let dir = data.join(ARCHIVE);
-            if let Err(error) = std::fs::read_dir(&dir) {
-                let what = format!("{} can't be read: {error}", dir.display());
-                problems.push(source.problem("input", what));
+            match std::fs::read_dir(&dir) {
+                Ok(_) => {}
+                // The listener makes it when it starts for the first time.
+                Err(error) if error.kind() == NotFound && data.is_dir() => {}
+                Err(error) => {
+                    let what = format!("{} can't be read: {error}", dir.display());
+                    problems.push(source.problem("input", what));
+                }
             }
         }
         for (key, dir) in [("rules", &self.rules), ("triggers", &self.triggers)] {
             match std::fs::read_dir(dir) {
                 Ok(_) => {}
                 // Nothing is scanned for, or nobody told, until it is made.
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) if error.kind() == NotFound => {}
                 Err(error) => {
                     let what = format!("{} can't be read: {error}", dir.display());
                     problems.push(source.problem(key, what));

@@ -345,6 +345,6 @@ fn write(archive: &mut Archive, entry: &Entry) -> Result<(), AppendError> {
 }
 
 /// Most bytes of acknowledged connections that a window keeps for the merged outputs.
-const MAX_KEPT: u64 = 1 << 20;
+const MAX_KEPT: u64 = 512 << 10;
 /// Most steps in one window: small ones are held in memory without counting as bytes.
 const MAX_ENTRIES: usize = 4096;

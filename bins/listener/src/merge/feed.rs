@@ -388,7 +388,7 @@ impl Inbox {
 }
 
 /// Most bytes of committed batches kept for the merger; what is beyond it is read from the archive again.
-pub(crate) const MAX_QUEUE: usize = 2 << 20;
+pub(crate) const MAX_QUEUE: usize = 512 << 10;
 
 #[cfg(test)]
 mod tests;

@@ -75,5 +75,5 @@ pub use rule::{
     CooldownScope, DEFAULT_COOLDOWN, MAX_COOLDOWN, MAX_LABELS, MAX_NAME, Rule, Severity, Subject,
     parse_rules,
 };
-pub use set::{Built, MAX_RULES, MAX_SET, Origin, RuleSet};
+pub use set::{Built, MAX_RULES, MAX_SET, MAX_SUBJECTS, Origin, RuleSet};
 pub use trigger::{DEFAULT_RATE, Format, MAX_GROUP_WAIT, Trigger, check_triggers, parse_triggers};

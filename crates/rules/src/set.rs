@@ -5,10 +5,13 @@ use std::{
     sync::Arc,
 };
 
-use crate::{Found, Line, Problem, Rule, matcher::Matcher};
+use crate::{Found, Line, Problem, Rule, Subject, matcher::Matcher};
 
 /// Rules in one set. Each may hold a compiled pattern of up to [`MAX_COMPILED`](crate::MAX_COMPILED) octets.
 pub const MAX_RULES: usize = 10_000;
+
+/// Different parts of lines that the rules of a set may look at: each is looked up in each line.
+pub const MAX_SUBJECTS: usize = 64;
 
 /// What the compiled patterns of a set may take together, in octets.
 pub const MAX_SET: usize = 256 << 20;
@@ -74,6 +77,7 @@ impl RuleSet {
             globals: globals(&files),
             names: HashSet::new(),
             overridden: HashSet::new(),
+            subjects: HashSet::new(),
             size: 0,
         };
         let (mut rules, mut problems) = (Vec::new(), Vec::new());
@@ -188,6 +192,7 @@ struct Check<'f> {
     globals: HashSet<&'f str>,
     names: HashSet<(Option<&'f str>, &'f str)>,
     overridden: HashSet<(&'f str, &'f str)>,
+    subjects: HashSet<&'f Subject>,
     size: usize,
 }
 
@@ -210,6 +215,12 @@ impl<'f> Check<'f> {
                 Some(_) => format!("{scope} a rule `{}` already", rule.name),
             };
             return Some(rule.problem("name", what));
+        }
+        self.subjects.insert(&rule.on);
+        if self.subjects.len() > MAX_SUBJECTS {
+            self.subjects.remove(&rule.on);
+            let what = format!("more than {MAX_SUBJECTS} different fields");
+            return Some(rule.problem("on", what));
         }
         self.size += rule.pattern.as_ref().map_or(0, |pattern| pattern.size());
         (self.size > MAX_SET).then(|| {

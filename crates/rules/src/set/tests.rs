@@ -185,3 +185,19 @@ fn explains_without_counting_anything() {
         ]
     );
 }
+
+#[test]
+fn a_set_looks_at_so_many_fields() {
+    let rule = |at: usize| format!("[[rule]]\nname = 'r{at}'\npattern = 'x'\non = 'field:f{at}'\n");
+    let text: String = (0..66).chain([70]).map(rule).collect();
+    let text = text + "[[rule]]\nname = 'again'\npattern = 'x'\non = 'field:f3'\n";
+    let set = refused(
+        &[&text],
+        &[
+            (0, "line 257: rule.64.on: more than 64 different fields"),
+            (0, "line 261: rule.65.on: more than 64 different fields"),
+            (0, "line 265: rule.66.on: more than 64 different fields"),
+        ],
+    );
+    assert_eq!(set.rules().len(), 65);
+}

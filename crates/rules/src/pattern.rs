@@ -33,8 +33,10 @@ const MAX_WORK: usize = 1 << 32;
 /// What every pattern sees of a line, in octets, however large it is.
 const MIN_REACH: usize = 4096;
 
-/// What the cache of one pattern's lazy automaton may take, in octets.
-const CACHE: usize = 256 << 10;
+/// What the cache of one pattern's lazy automaton may take, in octets: ten thousand small patterns fill 320 MiB if lines
+/// are written to do so. Patterns larger than half of it have twice their size, up to the larger limit.
+const CACHE: usize = 32 << 10;
+const MAX_CACHE: usize = 256 << 10;
 
 /// A pattern in the dialect of RE2 as Go has it: linear in the line, leftmost match, no look-around, no
 /// back-references; `\d \w \s \b` are ASCII, `\Q…\E` is literal. Octets that are not UTF-8 each count as one character.
@@ -138,10 +140,11 @@ impl Pattern {
         if hir.properties().minimum_len().is_none() {
             return Err(PatternError::NeverMatches);
         }
-        let regex = meta::Builder::new()
-            .configure(config())
-            .build_from_hir(&hir)
-            .map_err(|_| PatternError::TooBig)?;
+        let mut regex = compile(&hir, CACHE)?;
+        let cache = (2 * regex.memory_usage()).min(MAX_CACHE);
+        if cache > CACHE {
+            regex = compile(&hir, cache)?;
+        }
         let names = regex
             .group_info()
             .pattern_names(regex_automata::PatternID::ZERO)
@@ -229,12 +232,17 @@ pub(crate) fn reach(size: usize) -> usize {
     (MAX_WORK / size.max(1)).max(MIN_REACH)
 }
 
-fn config() -> meta::Config {
-    meta::Config::new()
+fn compile(hir: &Hir, cache: usize) -> Result<meta::Regex, PatternError> {
+    let config = meta::Config::new()
         .utf8_empty(false)
         .nfa_size_limit(Some(MAX_COMPILED))
         .onepass_size_limit(Some(MAX_COMPILED))
-        .hybrid_cache_capacity(CACHE)
+        .hybrid_cache_capacity(cache);
+    let mut builder = meta::Builder::new();
+    builder
+        .configure(config)
+        .build_from_hir(hir)
+        .map_err(|_| PatternError::TooBig)
 }
 
 impl PartialEq for Pattern {

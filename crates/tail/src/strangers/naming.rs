@@ -131,8 +131,8 @@ impl Follower {
         })
     }
 
-    /// Of two files that are the same epoch one is a copy: the shorter one, if the other goes on as it ends. And what was
-    /// packed since is in the file that has no name any more.
+    /// Of two files that are the same epoch one is a copy: the shorter one, if the other goes on as it ends. And what
+    /// has no name any more may be in another one.
     fn drop_copies(&mut self, answers: &mut [Answer]) -> Result<(), TailError> {
         for one in 0..answers.len() {
             for other in one + 1..answers.len() {
@@ -149,11 +149,15 @@ impl Follower {
                     Ok(one == self.stranger_bytes(other, end, len)?)
                 };
                 let copy = match is {
-                    true if one_size <= other_size => one,
-                    true => other,
-                    false if one_size == other_size && end > 0 && same(len.into(), len)? => other,
+                    true if one_size > other_size => other,
+                    true => one,
+                    // Somebody replaced it, or packed it.
+                    false if one_size <= other_size && end > 0 => one,
                     false => continue,
                 };
+                if !is && !same(len.into(), len)? {
+                    continue;
+                }
                 if same(end, len)? {
                     answers[copy] = Answer::Copy;
                 }

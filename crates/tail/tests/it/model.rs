@@ -75,6 +75,8 @@ struct Model {
     log: Vec<String>,
     /// The follower looked at the directory since the last change of names.
     looked: bool,
+    /// Files that nothing explains wait for a receiver, which knows none of them.
+    ask: bool,
 }
 
 impl Model {
@@ -97,6 +99,7 @@ impl Model {
             line: 0,
             log: Vec::new(),
             looked: false,
+            ask: seed % 2 == 1,
         }
     }
 
@@ -104,6 +107,7 @@ impl Model {
         let mut options = Options::new(&self.path);
         options.max_line = MAX_LINE;
         options.read = 400;
+        options.ask = self.ask;
         options
     }
 
@@ -366,6 +370,10 @@ impl Model {
                 self.say(format!("{step:?}"));
             }
             let seq = match step {
+                Step::Idle(_) if self.name() => {
+                    self.store();
+                    continue;
+                }
                 Step::Idle(wait) => {
                     assert!(!wait.is_zero(), "spins");
                     self.looked = true;
@@ -407,6 +415,20 @@ impl Model {
                 self.say("rewind");
             }
         }
+    }
+
+    /// Names the files that wait, unless they have changed; whether any waited.
+    fn name(&mut self) -> bool {
+        let (follower, now) = (self.follower.as_mut().unwrap(), self.now);
+        let waiting = follower.strangers();
+        for at in 0..waiting {
+            follower.stranger_size(at).unwrap();
+        }
+        if waiting > 0 {
+            let named = follower.name(&[], now).unwrap();
+            self.say(format!("name {waiting}: {named}"));
+        }
+        waiting > 0
     }
 
     fn receive(&mut self, epoch: EpochId, from: u64, to: u64, bytes: &[u8]) {

@@ -10,5 +10,6 @@ mod delivery;
 mod faults;
 mod kill;
 mod master;
+mod masters;
 mod receiver;
 mod restored;

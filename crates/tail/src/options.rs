@@ -27,7 +27,7 @@ pub struct Options {
     /// Bytes are made durable in their file (fdatasync) before they are handed out, so that no receiver is ahead of our
     /// own disk. A file that is not being written costs one call, one that is at most one a read.
     pub durable: bool,
-    /// What the first look finds and the checkpoint does not explain waits for [`Follower::name`].
+    /// What the first look finds and the checkpoint does not explain waits for [`Follower::name`](crate::Follower::name).
     pub ask: bool,
 }
 

@@ -1,3 +1,5 @@
+//! Tokens to the count and the nanosecond.
+
 use std::time::{Duration, Instant};
 
 use super::Gcra;

@@ -1,3 +1,5 @@
+//! What stays in use when a file goes bad.
+
 use super::*;
 
 fn rule(name: &str, pattern: &str) -> String {

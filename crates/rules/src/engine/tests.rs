@@ -1,3 +1,5 @@
+//! What is held back, what is let through, and that it adds up.
+
 mod state;
 mod swap;
 

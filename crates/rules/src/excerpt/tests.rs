@@ -1,3 +1,5 @@
+//! Where a text is cut.
+
 use super::*;
 
 #[test]

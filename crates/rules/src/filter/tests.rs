@@ -1,3 +1,5 @@
+//! Filters alone and together, and the cache of their patterns.
+
 use super::*;
 
 const ALL: [Severity; 3] = Severity::ALL;

@@ -1,3 +1,5 @@
+//! Texts of every length at every place of a line.
+
 use proptest::{collection::vec, prelude::*};
 
 use super::*;

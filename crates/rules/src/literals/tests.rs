@@ -1,3 +1,5 @@
+//! Which texts patterns can't match without.
+
 use super::*;
 use crate::Pattern;
 

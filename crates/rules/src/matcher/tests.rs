@@ -1,3 +1,5 @@
+//! The pre-filter against the patterns themselves.
+
 use proptest::{collection::vec, prelude::*};
 
 use super::*;

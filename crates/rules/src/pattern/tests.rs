@@ -1,3 +1,5 @@
+//! Go's dialect, octets that are not UTF-8, and the limits.
+
 use super::*;
 
 /// Whether `pattern` matches each of the texts.

@@ -1,3 +1,5 @@
+//! Every key of a rule, and what is said of a wrong one.
+
 use super::*;
 
 #[track_caller]

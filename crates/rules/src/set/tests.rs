@@ -1,3 +1,5 @@
+//! Effective sets against their formula, and what is wrong between files.
+
 use super::*;
 use crate::{NoParts, Stream, parse_rules};
 

@@ -1,3 +1,5 @@
+//! Every key of a trigger, and what is said of a wrong one.
+
 use super::*;
 use crate::{PatternCache, Verdict};
 

@@ -19,7 +19,7 @@ use crate::house::{Program, enrol};
 use crate::metrics::Metrics;
 use crate::peers::free_port;
 use crate::programs::Programs;
-use crate::torture::judge::Verdict;
+use crate::verdict::Verdict;
 use crate::wait::until;
 use client::{Client, Connection};
 use hearing::{Hearing, Loss};

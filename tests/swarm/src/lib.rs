@@ -16,6 +16,7 @@ mod peers;
 mod programs;
 mod proxy;
 pub mod torture;
+mod verdict;
 mod wait;
 mod worker;
 

@@ -9,7 +9,7 @@
 mod disk;
 mod docker;
 mod faults;
-pub(crate) mod judge;
+mod judge;
 mod rotator;
 mod scribe;
 mod setting;

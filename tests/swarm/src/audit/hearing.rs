@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::client::Connection;
 use super::frame::Session;
-use crate::torture::judge::{Verdict, lines, record, show};
+use crate::verdict::{Verdict, lines, record, show};
 
 /// What a log holds of each session.
 #[derive(Debug)]

@@ -4,12 +4,13 @@ use std::io::Read;
 
 use anyhow::Context as _;
 
-use super::judge::{self, Comparison, Of, Provenance, Verdict};
+use super::judge::{Comparison, Of};
 use super::voice::Voice;
 use super::{Swarm, WORKER};
 use crate::archived::{self, Run};
 use crate::audit::{self, hearing::Hearing};
 use crate::demo::say;
+use crate::verdict::{self, Provenance, Verdict};
 
 /// What came out.
 #[derive(Debug)]
@@ -232,7 +233,7 @@ fn compare_some(
     choose: &mut dyn FnMut(&[u8]) -> bool,
 ) -> anyhow::Result<Verdict> {
     let mut comparison = Comparison::new(name, of, voices);
-    judge::lines(reader, |line| {
+    verdict::lines(reader, |line| {
         if choose(line) {
             comparison.line(line);
         }
@@ -258,8 +259,8 @@ fn compare_records(
 ) -> anyhow::Result<(Verdict, u64)> {
     let mut comparison = Comparison::new(name, Of::Records, voices);
     let (mut misplaced, mut of_audit) = (0, 0);
-    judge::lines(reader, |text| {
-        let (raw, place) = judge::record(text)?;
+    verdict::lines(reader, |text| {
+        let (raw, place) = verdict::record(text)?;
         misplaced += u64::from(place.is_some_and(|place| !in_place(place)));
         if is_audit(&raw) {
             of_audit += 1;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::Hearing;
 use crate::audit::client::Connection;
 use crate::audit::frame::Session;
-use crate::torture::judge::Verdict;
+use crate::verdict::Verdict;
 
 /// Two connections with the records 0 to 10 and 10 to 20, one record a frame.
 fn written() -> Vec<Connection> {

@@ -100,6 +100,12 @@ impl Client {
     }
 }
 
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.shared.over.store(true, Ordering::Relaxed);
+    }
+}
+
 /// What its thread has.
 struct Work {
     session: Session,

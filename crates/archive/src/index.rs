@@ -330,13 +330,17 @@ async fn connect(path: &Path) -> Result<Option<SqliteConnection>, IndexError> {
                 .fetch_one(&mut connection)
                 .await?;
             if tables > 0 {
+                connection.close().await?;
                 return Ok(None);
             }
             sqlx::raw_sql(TABLES).execute(&mut connection).await?;
         }
         SCHEMA => {}
         found if found > SCHEMA => return Err(IndexError::Version { found }),
-        _ => return Ok(None),
+        _ => {
+            connection.close().await?;
+            return Ok(None);
+        }
     }
     Ok(Some(connection))
 }

@@ -45,36 +45,48 @@ impl Recovery<'_> {
         if !path.exists() || self.data.join(DAMAGED).exists() {
             return Ok(None);
         }
-        let open = async || {
-            let Some(mut index) = Index::open(&path).await? else {
-                return Ok(None);
-            };
-            if !index.check(false).await? {
-                return Ok(None);
-            }
-            let State { window, .. } = index.state().await?;
-            match record {
-                Some(record) if record.window == window => {}
-                Some(record) if record.window == window + 1 => {
-                    let Some(change) = &record.change else {
-                        return Ok(None);
-                    };
-                    let stands = Some((record.window, record.at_ms));
-                    index.put(change, stands).await?;
-                }
-                None if window == 0 => {}
-                _ => return Ok(None),
-            }
-            // What the start needs can be read.
-            index.live().await?;
-            index.ledgers().await?;
-            Ok(Some(index))
+        let mut index = match Index::open(&path).await {
+            Ok(Some(index)) => index,
+            Ok(None) => return Ok(None),
+            Err(e) if e.is_damage() => return Ok(None),
+            Err(e) => return Err(at_index(e)),
         };
-        match open().await {
-            Err(e) if !IndexError::is_damage(&e) => Err(at_index(e)),
-            Err(_) | Ok(None) => Ok(None),
-            Ok(Some(mut index)) => Ok((!self.is_behind(&mut index).await?).then_some(index)),
+        let fits = match Self::fits(&mut index, record).await {
+            Ok(fits) => fits && !self.is_behind(&mut index).await?,
+            Err(e) if e.is_damage() => false,
+            Err(e) => return Err(at_index(e)),
+        };
+        if fits {
+            return Ok(Some(index));
         }
+        // SQLite removes the journal by its name when it closes: it must not be that of the file that takes this one's
+        // place. What fails here is a file that is not used any more.
+        let _ = index.close().await;
+        Ok(None)
+    }
+
+    /// Whether the index can be read and agrees with the witness; brought up to it.
+    async fn fits(index: &mut Index, record: Option<&Record>) -> Result<bool, IndexError> {
+        if !index.check(false).await? {
+            return Ok(false);
+        }
+        let State { window, .. } = index.state().await?;
+        match record {
+            Some(record) if record.window == window => {}
+            Some(record) if record.window == window + 1 => {
+                let Some(change) = &record.change else {
+                    return Ok(false);
+                };
+                let stands = Some((record.window, record.at_ms));
+                index.put(change, stands).await?;
+            }
+            None if window == 0 => {}
+            _ => return Ok(false),
+        }
+        // What the start needs can be read.
+        index.live().await?;
+        index.ledgers().await?;
+        Ok(true)
     }
 
     /// Makes the index again from ledgers and segments, beside the old one, which it replaces when it is whole.

@@ -1,3 +1,5 @@
+//! Which records are sampled, and the octets of an export request.
+
 use std::collections::BTreeSet;
 
 use prost::Message as _;

@@ -1,3 +1,5 @@
+//! Reading the kernel's table of sockets.
+
 use super::dropped;
 
 const TABLE: &str = "   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops

@@ -1,3 +1,5 @@
+//! How messages become lines, and what makes a batch full.
+
 use docker_demux::Part;
 
 use super::Basket;

@@ -1,3 +1,5 @@
+//! When losses are told, and what is added up until then.
+
 use std::time::{Duration, Instant};
 
 use super::Losses;

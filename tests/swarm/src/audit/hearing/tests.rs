@@ -1,3 +1,5 @@
+//! What is found missing, doubled or out of order among records that were heard.
+
 use std::io::Cursor;
 use std::time::Instant;
 

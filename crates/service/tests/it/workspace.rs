@@ -8,13 +8,14 @@ use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 /// Crates that take bytes, time and randomness as arguments.
-const PURE: [&str; 6] = [
+const PURE: [&str; 7] = [
     "audit-codec",
     "delivery",
     "docker-demux",
     "framing",
     "ratelimit",
     "rfc5424",
+    "rules",
 ];
 /// What a pure crate has no use for (`rand` is no such: randomness comes in as an argument of its trait). `tokio` may
 /// stand behind the feature of that name.

@@ -170,6 +170,17 @@ impl Follower {
     fn drop_unfinished(&mut self, answers: &mut [Answer], now: Now) -> Result<(), TailError> {
         let strangers = self.strangers.get_or_insert_default();
         let Some(at) = strangers.iter().position(|stranger| stranger.live) else {
+            let held = self.chain.back_mut().and_then(|last| last.source.as_mut());
+            let Some(live) = held.filter(|source| source.is_plain()) else {
+                return Ok(());
+            };
+            for (stranger, answer) in strangers.iter_mut().zip(answers) {
+                let source = &mut stranger.source;
+                let path = source.path.clone();
+                if is_beginning(source, live, now).map_err(TailError::unreadable(path))? {
+                    *answer = Answer::Copy;
+                }
+            }
             return Ok(());
         };
         let mut live = strangers.remove(at);
@@ -200,6 +211,15 @@ impl Follower {
         let unreadable = |error| TailError::unreadable(&path)(error);
         let mut id = None;
         if let Answer::Is(epoch) = answer {
+            // Its file may have been copied, and cut since: then this is where it is found.
+            self.verify(epoch, now)?;
+            let held = |entry: &Entry| {
+                let held = entry.source.as_ref();
+                held.is_some_and(|held| held.ident.same_inode(&source.ident))
+            };
+            if self.chain.iter().any(held) {
+                return Ok(());
+            }
             match self.chain.iter_mut().find(|entry| entry.id == epoch) {
                 // We knew it, and could not recognise it: it was put back from a copy.
                 Some(known) if known.source.is_none() && !known.sealed => {

@@ -328,3 +328,61 @@ fn a_file_that_was_given_up_is_asked_about_when_it_can_be_read_after_all() {
     let (bytes, steps) = case.all(&mut follower);
     assert_eq!(bytes, b"and not to us\nnew\nnewer\n", "{steps:?}");
 }
+
+/// Started between the copy and the cut, or just behind it: the copy is the epoch that the live file was.
+#[test]
+fn a_copy_that_is_known_as_the_live_file_s_epoch_is_that_epoch() {
+    for cut_at in 0..3 {
+        let mut case = Case::new();
+        let text: Vec<u8> = (0..300)
+            .flat_map(|n| format!("line {n}, and so on\n").into_bytes())
+            .collect();
+        let half = text[..3000]
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .unwrap()
+            + 1;
+        case.append(
+            "a.log",
+            b"of an epoch that is delivered, and whose end nobody has confirmed\n",
+        );
+        let mut follower = case.follow();
+        case.all(&mut follower);
+        case.rename("a.log", "a.log.1");
+        case.append("a.log", &text[..half]);
+        follower
+            .observe(case.now.later(Duration::from_secs(1)))
+            .unwrap();
+        fs::remove_file(case.path("a.log.1")).unwrap();
+        let stored = follower.checkpoint();
+        let epoch = stored.epochs[1].epoch;
+        drop(follower);
+        case.append("a.log", &text[half..]);
+        let mut follower = Follower::new(case.asking(), Some(stored));
+        fs::copy(case.log(), case.path("a.log.1")).unwrap();
+        let cut = |now, case: &Case| {
+            if cut_at == now {
+                case.cut();
+                case.append("a.log", b"new\n");
+            }
+        };
+        follower.observe(case.now).unwrap();
+        cut(0, &case);
+        let waiting = follower.strangers();
+        for at in 0..waiting {
+            follower.stranger_size(at).unwrap();
+        }
+        cut(1, &case);
+        follower
+            .name(&vec![Answer::Is(epoch); waiting], case.now)
+            .unwrap();
+        cut(2, &case);
+        case.named(&mut follower);
+        let (bytes, steps) = case.all(&mut follower);
+        assert!(waiting > 0);
+        let expected = [&text[..], b"new\n"].concat();
+        assert!(bytes == expected, "{cut_at}: {steps:?}");
+        let gap = |step: &Step| matches!(step, Step::Gap(gap) if gap.epoch == epoch);
+        assert!(!steps.iter().any(gap), "{cut_at}: {steps:?}");
+    }
+}

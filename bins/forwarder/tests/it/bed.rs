@@ -1,7 +1,7 @@
 //! A directory with a CA, a worker's identity, a log file and a forwarder.
 
 use std::fs::{self, OpenOptions};
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -80,13 +80,27 @@ impl Bed {
     /// Keeps a copy of the forwarder's state.
     pub(crate) fn keep_state(&self) {
         let copy = self.dir.path().join("copy");
-        fs::create_dir(&copy).unwrap();
-        for file in fs::read_dir(self.state()).unwrap() {
-            let file = file.unwrap();
-            if file.file_type().unwrap().is_file() {
-                fs::copy(file.path(), copy.join(file.file_name())).unwrap();
+        loop {
+            fs::create_dir(&copy).unwrap();
+            match self.copy_state(&copy) {
+                Ok(()) => return,
+                // The database is still being closed: its journal went away under the copy.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    fs::remove_dir_all(&copy).unwrap();
+                }
+                Err(error) => panic!("{error}"),
             }
         }
+    }
+
+    fn copy_state(&self, copy: &Path) -> io::Result<()> {
+        for file in fs::read_dir(self.state())? {
+            let file = file?;
+            if file.file_type()?.is_file() {
+                fs::copy(file.path(), copy.join(file.file_name()))?;
+            }
+        }
+        Ok(())
     }
 
     /// Puts the copy in the place of the state.

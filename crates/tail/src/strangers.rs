@@ -49,6 +49,8 @@ pub(crate) struct Stranger {
     old: bool,
     /// What it began with when it was asked about.
     head: Option<Print>,
+    /// How long it was then.
+    size: Option<u64>,
 }
 
 impl Follower {
@@ -82,6 +84,8 @@ impl Follower {
                 .piece(0, PRINT)
                 .map_err(TailError::unreadable(&source.path))?;
             stranger.head = Some(Print::new(head.len() as u64, &head));
+            let length = source.length();
+            stranger.size = Some(length.map_err(TailError::unreadable(&source.path))?);
         }
         match at < self.waiting().saturating_sub(MAX_STRANGERS) {
             true => Ok(0),
@@ -172,8 +176,11 @@ impl Follower {
                 gone: false,
                 old: first_look && !live,
                 head: None,
+                size: None,
             });
         }
+        // What turned out to be a known epoch's file waits no more.
+        gone.retain(|stranger| !self.holds(&stranger.source));
         for stranger in &mut gone {
             (stranger.live, stranger.gone) = (false, true);
         }
@@ -225,6 +232,13 @@ impl Follower {
             self.changes += 1;
         }
         Ok(())
+    }
+
+    /// Whether an epoch's file is this one.
+    fn holds(&self, file: &Source) -> bool {
+        let held = self.chain.iter().flat_map(|entry| &entry.source);
+        held.map(|source| source.ident)
+            .any(|ident| ident.same_inode(&file.ident))
     }
 
     fn stranger(&mut self, at: usize) -> Option<&mut Stranger> {

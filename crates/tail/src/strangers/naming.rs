@@ -39,7 +39,7 @@ impl Follower {
             self.ask_again();
             return Ok(false);
         }
-        if self.has_changed()? {
+        if self.has_changed()? || self.was_cut(now)? {
             self.ask_again();
             return Ok(false);
         }
@@ -87,10 +87,29 @@ impl Follower {
         Ok(true)
     }
 
+    /// Whether the live file was cut since it was found: what waits may be its copy, and is compared with it before it
+    /// gets a name.
+    fn was_cut(&mut self, now: Now) -> Result<bool, TailError> {
+        let Some(last) = self.chain.back().filter(|last| last.source.is_some()) else {
+            return Ok(false);
+        };
+        let epoch = last.id;
+        Ok(!self.verify(epoch, now)?)
+    }
+
     /// Whether one of the files is not what was asked about any more.
     fn has_changed(&mut self) -> Result<bool, TailError> {
         for stranger in self.strangers.iter_mut().flatten() {
             let source = &mut stranger.source;
+            // A copy that has grown proves more than it did.
+            if let Some(size) = stranger.size.filter(|_| !stranger.live)
+                && source
+                    .length()
+                    .map_err(TailError::unreadable(&source.path))?
+                    != size
+            {
+                return Ok(true);
+            }
             if let Some(head) = &stranger.head
                 && !source
                     .holds(head)
@@ -106,7 +125,7 @@ impl Follower {
     fn ask_again(&mut self) {
         self.listing = None;
         for stranger in self.strangers.iter_mut().flatten() {
-            stranger.head = None;
+            (stranger.head, stranger.size) = (None, None);
         }
     }
 

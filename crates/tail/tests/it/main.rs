@@ -5,6 +5,7 @@
     reason = "a test ends where it is surprised, and says with which seed"
 )]
 
+mod around;
 mod cases;
 mod model;
 mod moments;

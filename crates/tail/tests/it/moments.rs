@@ -12,7 +12,7 @@ use crate::cases::{Case, rolls};
 
 impl Case {
     /// Cuts the live file.
-    fn cut(&self) {
+    pub(crate) fn cut(&self) {
         let live = OpenOptions::new().write(true).open(self.log()).unwrap();
         live.set_len(0).unwrap();
     }
@@ -115,7 +115,7 @@ impl Case {
         file.set_modified(at).unwrap();
     }
 
-    fn asking(&self) -> Options {
+    pub(crate) fn asking(&self) -> Options {
         let mut options = Options::new(self.log());
         options.ask = true;
         options

@@ -1,0 +1,181 @@
+//! Copytruncate around a start: a copy that is begun, finished and followed by its cut at any step of the first look, with
+//! a master that proves what it holds.
+
+use std::fs;
+use std::time::Duration;
+
+use tail::{Answer, Checkpoint, EpochId, Follower, Step};
+
+use crate::cases::Case;
+
+/// Between two looks.
+const MOMENT: Duration = Duration::from_millis(200);
+
+/// What was known of the live file when its reader was killed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Known {
+    Empty,
+    Seen,
+    Some,
+    All,
+}
+
+/// When the copy is begun, and when it is finished and the file cut: before a step of the start, by number.
+#[derive(Debug, Clone, Copy)]
+struct Turn {
+    known: Known,
+    more: bool,
+    halved: bool,
+    copied: usize,
+    cut: usize,
+}
+
+#[test]
+fn a_copy_and_a_cut_around_a_start_lose_and_repeat_nothing() {
+    let mut bad = Vec::new();
+    for known in [Known::Empty, Known::Seen, Known::Some, Known::All] {
+        for (more, halved) in [(false, false), (false, true), (true, false), (true, true)] {
+            for (copied, cut) in (0..5).flat_map(|copied| (copied..6).map(move |cut| (copied, cut)))
+            {
+                let turn = Turn {
+                    known,
+                    more,
+                    halved,
+                    copied,
+                    cut,
+                };
+                if let Err(what) = play(turn) {
+                    bad.push(format!("{turn:?}: {what}"));
+                }
+            }
+        }
+    }
+    assert!(bad.is_empty(), "{} bad:\n{}", bad.len(), bad.join("\n"));
+}
+
+fn play(turn: Turn) -> Result<(), String> {
+    let mut case = Case::new();
+    let text: Vec<u8> = (0..600)
+        .flat_map(|n| format!("line {n}, and so on\n").into_bytes())
+        .collect();
+    let (stored, held, end) = before(&mut case, turn, &text);
+    let epoch = stored.epochs.last().unwrap().epoch;
+    let known = (!held.is_empty()).then_some((epoch, &held[..]));
+    let mut follower = Follower::new(case.asking(), Some(stored));
+    turn.happen(0, &case);
+    case.now = case.now.later(MOMENT);
+    follower.observe(case.now).unwrap();
+    turn.happen(1, &case);
+    let answers = answers(&mut follower, known);
+    turn.happen(2, &case);
+    follower.name(&answers, case.now).unwrap();
+    turn.happen(3, &case);
+    settle(&mut case, &mut follower, known);
+    turn.happen(4, &case);
+    let (mut bytes, mut steps) = case.all(&mut follower);
+    turn.happen(5, &case);
+    for _ in 0..3 {
+        settle(&mut case, &mut follower, known);
+        let (more, further) = case.all(&mut follower);
+        bytes.extend(more);
+        steps.extend(further);
+    }
+    let expected = [&text[held.len()..end], b"new\n"].concat();
+    let gap = steps.iter().any(|step| matches!(step, Step::Gap(_)));
+    match bytes == expected && !gap {
+        true => Ok(()),
+        false => Err(format!(
+            "{} octets for {}: {steps:?}",
+            bytes.len(),
+            expected.len()
+        )),
+    }
+}
+
+/// A reader's life before the start: its checkpoint, what it delivered of the live file, and that file's length.
+fn before(case: &mut Case, turn: Turn, text: &[u8]) -> (Checkpoint, Vec<u8>, usize) {
+    let line = |at: usize| text[..at].iter().rposition(|byte| *byte == b'\n').unwrap() + 1;
+    let (some, whole) = (line(6000), line(9000));
+    case.append("a.log", b"the file before\n");
+    let mut follower = Follower::new(case.asking(), None);
+    settle(case, &mut follower, None);
+    case.all(&mut follower);
+    fs::rename(case.log(), case.path("a.log.2")).unwrap();
+    case.append("a.log", b"");
+    settle(case, &mut follower, None);
+    case.all(&mut follower);
+    let mut held = Vec::new();
+    match turn.known {
+        Known::Empty => case.append("a.log", &text[..whole]),
+        Known::Seen => {
+            case.append("a.log", &text[..whole]);
+            case.now = case.now.later(MOMENT);
+            follower.observe(case.now).unwrap();
+        }
+        Known::Some => {
+            case.append("a.log", &text[..some]);
+            held = case.all(&mut follower).0;
+            case.append("a.log", &text[some..whole]);
+        }
+        Known::All => {
+            case.append("a.log", &text[..whole]);
+            held = case.all(&mut follower).0;
+        }
+    }
+    let stored = follower.checkpoint();
+    if !turn.more {
+        return (stored, held, whole);
+    }
+    case.append("a.log", &text[whole..]);
+    (stored, held, text.len())
+}
+
+impl Turn {
+    /// What happens before the step with this number.
+    fn happen(self, step: usize, case: &Case) {
+        let live = fs::read(case.log()).unwrap();
+        let copy = |part: usize| fs::write(case.path("a.log.1"), &live[..part]).unwrap();
+        if step == self.copied {
+            copy(match self.halved {
+                true => live.len() / 2,
+                false => live.len(),
+            });
+        }
+        if step == self.cut {
+            copy(live.len());
+            case.cut();
+            case.append("a.log", b"new\n");
+        }
+    }
+}
+
+/// What a master says that holds so much of an epoch.
+fn answers(follower: &mut Follower, known: Option<(EpochId, &[u8])>) -> Vec<Answer> {
+    let waiting = follower.strangers();
+    let answer = |at| {
+        let size = follower.stranger_size(at).unwrap();
+        let Some((epoch, held)) = known.filter(|(_, held)| held.len() as u64 <= size) else {
+            return Answer::New;
+        };
+        let end = held.len() as u64;
+        match follower.stranger_bytes(at, end, held.len() as u32).unwrap() {
+            Some(bytes) if bytes == held => Answer::Is(epoch),
+            _ => Answer::New,
+        }
+    };
+    (0..waiting).map(answer).collect()
+}
+
+/// Asks until nothing is left to ask about.
+fn settle(case: &mut Case, follower: &mut Follower, known: Option<(EpochId, &[u8])>) {
+    for _ in 0..50 {
+        case.now = case.now.later(MOMENT);
+        follower.observe(case.now).unwrap();
+        if follower.strangers() == 0 {
+            return;
+        }
+        let answers = answers(follower, known);
+        follower.name(&answers, case.now).unwrap();
+    }
+    panic!("asked for ever");
+}

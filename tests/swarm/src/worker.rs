@@ -214,6 +214,16 @@ impl Worker {
         self.forwarder.as_mut()
     }
 
+    /// Starts the forwarder again as it was, without waiting for it.
+    ///
+    /// # Errors
+    /// It can't be started.
+    pub fn launch_forwarder(&mut self) -> anyhow::Result<()> {
+        let config = self.forwarder_config();
+        self.forwarder = Some(self.launch("logferry-forwarder", &config, "forwarder.messages")?);
+        Ok(())
+    }
+
     /// Starts the forwarder again as it was.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 use std::fs;
 use std::process::Command;
 
+use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
 use swarm::{Worker, WorkerSpec, until};
 
 use crate::books::{assert_stream, number};
@@ -11,6 +12,8 @@ use crate::stage::WORKER;
 use crate::support::ARRIVAL;
 
 const LINES: u64 = 4_000;
+/// Copies and cuts of one test.
+const ROUNDS: u32 = 8;
 
 #[test]
 fn kills_of_either_side_lose_and_repeat_nothing() {
@@ -167,6 +170,37 @@ fn copytruncate_with_the_forwarder_up_and_down() {
     pipe.copy_and_truncate();
     pipe.write(LINES / 2);
     pipe.worker.restart_forwarder().unwrap();
+    pipe.assert_exact();
+}
+
+/// A forwarder that starts while a file is being copied and cut: before the copy, in the middle of it, between copy and
+/// cut, or after both; sometimes with something to deliver, sometimes without.
+#[test]
+fn copytruncate_around_the_forwarders_start() {
+    let mut pipe = Pipe::new("");
+    pipe.write(LINES);
+    pipe.assert_exact();
+    let mut random = SmallRng::seed_from_u64(11);
+    for _ in 0..ROUNDS {
+        let before = pipe.archived().len();
+        pipe.write(random.random_range(1..LINES));
+        if random.random_bool(0.7) {
+            pipe.wait_archived(before + 1);
+        }
+        pipe.worker.kill_forwarder().unwrap();
+        pipe.write(random.random_range(0..LINES));
+        let copy = random.random_range(0..30);
+        let moments = [
+            copy,
+            copy + random.random_range(0..30),
+            copy + random.random_range(0..60),
+        ];
+        pipe.copy_and_truncate_at(moments.map(std::time::Duration::from_millis));
+        if random.random_bool(0.5) {
+            pipe.wait_archived(before + 1);
+        }
+    }
+    pipe.write(LINES);
     pipe.assert_exact();
 }
 

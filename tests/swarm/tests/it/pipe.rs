@@ -3,6 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use decoy::{Decoy, Profile};
 use swarm::{Master, Programs, Run, Worker, WorkerSpec, runs, until};
@@ -103,6 +104,34 @@ impl Pipe {
             .unwrap()
             .set_len(0)
             .unwrap();
+    }
+
+    /// Rotates by copy and truncate, in two halves of the copy that stand after the first two moments and the cut
+    /// thirty milliseconds later, while the forwarder is started at the third.
+    pub(crate) fn copy_and_truncate_at(&mut self, moments: [Duration; 3]) {
+        let [first, second, start] = moments;
+        self.shift();
+        let (live, copy) = (self.worker.log(), self.rotated(1));
+        let cut = std::thread::spawn(move || {
+            let octets = fs::read(&live).unwrap();
+            let (head, tail) = octets.split_at(octets.len() / 2);
+            std::thread::park_timeout(first);
+            let mut file = File::create(&copy).unwrap();
+            file.write_all(head).unwrap();
+            std::thread::park_timeout(second - first);
+            file.write_all(tail).unwrap();
+            drop(file);
+            std::thread::park_timeout(Duration::from_millis(30));
+            File::options()
+                .write(true)
+                .open(&live)
+                .unwrap()
+                .set_len(0)
+                .unwrap();
+        });
+        std::thread::park_timeout(start);
+        self.worker.launch_forwarder().unwrap();
+        cut.join().unwrap();
     }
 
     fn shift(&self) {

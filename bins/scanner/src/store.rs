@@ -4,12 +4,12 @@
 //! [`EventReader`] of their own, which can't write.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::sqlite::SqliteAutoVacuum;
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, SqliteConnection};
 
 mod batch;
+pub(crate) mod file;
 mod reader;
 mod schema;
 mod state;
@@ -65,16 +65,9 @@ impl Store {
     pub(crate) async fn open(state: &Path) -> Result<Self, StoreError> {
         let path = state.join(FILE);
         let failed = |source| sql(&path, source);
-        let mut connection = SqliteConnectOptions::new()
-            .filename(&path)
-            .create_if_missing(true)
+        let mut connection = file::written(&path)
             // Only counts while the file is empty: pages that retention emptied can be given back.
-            .auto_vacuum(sqlx::sqlite::SqliteAutoVacuum::Incremental)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(BUSY)
-            .optimize_on_close(false, None)
-            .disable_statement_logging()
+            .auto_vacuum(SqliteAutoVacuum::Incremental)
             .connect()
             .await
             .map_err(failed)?;
@@ -155,9 +148,6 @@ fn damage(error: &sqlx::Error) -> Option<String> {
 
 /// Its name in the state directory.
 pub(crate) const FILE: &str = "events.sqlite";
-
-/// How long a statement waits for another process that holds the file: a checkpoint, a backup.
-const BUSY: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests;

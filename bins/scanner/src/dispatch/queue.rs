@@ -4,13 +4,13 @@
 //! It has no way to the events: the dispatcher reads those by an [`EventReader`](crate::store::EventReader).
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteRow, SqliteSynchronous};
+use sqlx::sqlite::SqliteRow;
 use sqlx::{ConnectOptions as _, Executor as _, Row as _, SqliteConnection};
 
 use super::flood::Open;
+use crate::store::file;
 
 mod admit;
 mod finish;
@@ -74,14 +74,7 @@ impl Queue {
     /// It is damaged, another version's, or cannot be used.
     pub(crate) async fn open(state: &Path) -> anyhow::Result<Opened> {
         let path = state.join(FILE);
-        let connection = SqliteConnectOptions::new()
-            .filename(&path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(BUSY)
-            .optimize_on_close(false, None)
-            .disable_statement_logging()
+        let connection = file::written(&path)
             .connect()
             .await
             .with_context(|| format!("open {}", path.display()))?;
@@ -106,11 +99,7 @@ impl Queue {
         if !path.exists() {
             return Ok(None);
         }
-        let connection = SqliteConnectOptions::new()
-            .filename(&path)
-            .read_only(true)
-            .busy_timeout(BUSY)
-            .disable_statement_logging()
+        let connection = file::looked_at(&path)
             .connect()
             .await
             .with_context(|| format!("open {}", path.display()))?;
@@ -268,9 +257,6 @@ fn unsigned(number: i64) -> u64 {
 
 /// Its name in the state directory.
 pub(crate) const FILE: &str = "deliveries.sqlite";
-
-/// How long a statement waits for another process that holds the file: a replay, a backup.
-const BUSY: Duration = Duration::from_secs(5);
 
 const VERSION: i64 = 1;
 

@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use anyhow::Context as _;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
+use sqlx::sqlite::SqliteRow;
 use sqlx::{ConnectOptions as _, Row as _, SqliteConnection};
 
-use super::{BUSY, FILE};
+use super::{FILE, file};
 
 /// An event as it is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,11 +46,7 @@ impl EventReader {
     /// There are none, or they can't be read.
     pub(crate) async fn open(state: &Path) -> anyhow::Result<Self> {
         let path = state.join(FILE);
-        let connection = SqliteConnectOptions::new()
-            .filename(&path)
-            .read_only(true)
-            .busy_timeout(BUSY)
-            .disable_statement_logging()
+        let connection = file::looked_at(&path)
             .connect()
             .await
             .with_context(|| format!("open {}", path.display()))?;

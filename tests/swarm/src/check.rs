@@ -36,7 +36,8 @@ impl Source {
 }
 
 /// The lines of one stream that Docker's json-file driver has stored of the container `name`, oldest first, rotated
-/// files included. A last line without LF counts. Lines of a TTY lose the terminal's CR.
+/// files included. What a container that was killed had written of a line counts as one. Lines of a TTY lose the
+/// terminal's CR.
 ///
 /// # Errors
 /// A file can't be read or holds an entry that is not JSON.
@@ -65,8 +66,10 @@ pub fn container_lines(name: &str, live: &Path, stream: &str, tty: bool) -> anyh
             if entry["stream"].as_str() != Some(stream) {
                 continue;
             }
-            if rest.is_empty() {
-                let time = entry["time"].as_str().context("entry without time")?;
+            let time = entry["time"].as_str().context("entry without time")?;
+            if time != stamp {
+                // All pieces of a line have one stamp: what is left is the end of a container that was killed in a line.
+                source.push(&std::mem::take(&mut rest), &stamp, tty);
                 time.clone_into(&mut stamp);
             }
             rest.push_str(entry["log"].as_str().context("entry without log")?);

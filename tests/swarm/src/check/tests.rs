@@ -51,3 +51,36 @@ fn takes_the_wrapping_off() {
     let native = b"<134>1 - a x - raw [other@1 container=\"a\"] a1";
     assert_eq!(unwrap_line(native), (None, &native[..]));
 }
+
+#[test]
+fn a_line_that_a_kill_cut_off_is_not_joined_to_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("c-json.log");
+    let entry = |text: &str, second: u32| {
+        let time = format!("2026-01-02T03:04:{second:02}.000006Z");
+        format!(
+            "{}\n",
+            serde_json::json!({"log": text, "stream": "stdout", "time": time})
+        )
+    };
+    let all = [
+        entry("one of two ", 1),
+        entry("pieces\n", 1),
+        entry("\n", 2),
+        entry("cut o", 3),
+        entry("after the start\n", 4),
+        entry("cut off aga", 5),
+    ];
+    std::fs::write(&log, all.concat()).unwrap();
+    let found = container_lines("c", &log, "stdout", false).unwrap();
+    assert_eq!(
+        found.lines,
+        lines(&[
+            "one of two pieces",
+            "cut o",
+            "after the start",
+            "cut off aga"
+        ])
+    );
+    assert_eq!(found.stamps[2], "2026-01-02 03:04:04");
+}

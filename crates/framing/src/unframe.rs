@@ -35,6 +35,8 @@ impl Decoder {
     /// was taken before: those lines are to be kept.
     pub fn unframe(&self, buf: &mut [u8]) -> Result<Unframed, (Unframed, FrameError)> {
         let mut done = Unframed::default();
+        // One search for all of them instead of one each: almost always there is no LF at all.
+        let mut clean = None;
         loop {
             let rest = &buf[done.consumed..];
             let (len, start) = match self.header(rest) {
@@ -43,7 +45,10 @@ impl Decoder {
                 Err(error) => return Err((done, error.offset_by(done.consumed))),
             };
             let from = done.consumed + start;
-            if let Some(lf) = memchr(b'\n', &buf[from..from + len]) {
+            let clean = *clean.get_or_insert_with(|| memchr(b'\n', buf).unwrap_or(buf.len()));
+            if from + len > clean
+                && let Some(lf) = memchr(b'\n', &buf[from..from + len])
+            {
                 return Err((done, FrameError::new(from + lf, Fault::LineFeed)));
             }
             if done.frames == 0 {

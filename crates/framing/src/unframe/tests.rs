@@ -45,6 +45,21 @@ fn keeps_the_lines_before_an_error() {
         b"3 b\nc1 d",
         Some((6, Fault::LineFeed)),
     );
+    check(b"1 \n", b"", b"1 \n", Some((2, Fault::LineFeed)));
+}
+
+#[test]
+fn a_line_feed_counts_where_it_comes() {
+    // In a frame that is not whole, and in what may follow a control: nothing yet.
+    check(b"1 a1 b3 \nx", b"a\nb\n", b"3 \nx", None);
+    check(b"1 a2!\n\n1 b", b"a\n", b"2!\n\n1 b", None);
+    // Frames behind the first one are not taken for it.
+    check(
+        b"1 a1 b2 c\n2 \nd",
+        b"a\nb\n",
+        b"2 c\n2 \nd",
+        Some((9, Fault::LineFeed)),
+    );
 }
 
 /// What a connection says: messages (`Some`, without LF) and controls, in order.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use tokio::io::AsyncBufRead;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -53,6 +53,11 @@ impl Inbound {
         } else if read < self.chunk / 4 {
             self.chunk = (self.chunk / 2).max(MIN_CHUNK);
         }
+    }
+
+    /// Takes octets out of the front; the first `len` of them are to be kept while others are read.
+    pub(super) fn split(&mut self, taken: usize, len: usize) -> Bytes {
+        split(&mut self.buf, self.chunk, taken, len)
     }
 
     /// Room that a large frame needs before more of it is read.
@@ -108,6 +113,17 @@ fn poll_fill<IO: AsyncBufRead>(
         }
     }
     Poll::Ready(Ok(read))
+}
+
+/// The first `len` of the octets that are taken out of the front. The queue would hold on to the whole allocation that
+/// they are in, so a few are copied out of it: what waits takes at most twice the memory that it is counted with.
+fn split(buf: &mut BytesMut, chunk: usize, taken: usize, len: usize) -> Bytes {
+    let mut kept = buf.split_to(taken);
+    if len < chunk / 2 {
+        return Bytes::copy_from_slice(&kept[..len]);
+    }
+    kept.truncate(len);
+    kept.freeze()
 }
 
 impl Drop for Inbound {

@@ -156,7 +156,7 @@ impl<IO: AsyncBufRead + AsyncWrite + Unpin> Plain<IO> {
     }
 
     async fn send(&mut self, decoder: Decoder, batch: Batch) -> Result<(), Closed> {
-        let whole = self.inbound.buf.split_to(batch.len).freeze();
+        let whole = self.inbound.split(batch.len, batch.len);
         self.offset += batch.len as u64;
         let metrics = &self.shared.metrics;
         metrics.frames.inc_by(batch.frames as u64);

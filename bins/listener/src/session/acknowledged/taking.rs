@@ -50,8 +50,7 @@ impl<IO: AsyncBufRead + AsyncWrite + Unpin> Acknowledged<IO> {
     }
 
     fn lines(&mut self, done: Unframed) {
-        let mut lines = self.wire.inbound.buf.split_to(done.consumed);
-        lines.truncate(done.len);
+        let lines = self.wire.inbound.split(done.consumed, done.len);
         self.offset += done.consumed as u64;
         let metrics = &self.shared.metrics;
         metrics.frames.inc_by(done.frames as u64);
@@ -63,7 +62,6 @@ impl<IO: AsyncBufRead + AsyncWrite + Unpin> Acknowledged<IO> {
         let Some(Append { from, piece, .. }) = append else {
             return;
         };
-        let lines = lines.freeze();
         let mut push = |from, bytes: Bytes| {
             if !bytes.is_empty() {
                 self.queue.push_back(Said::Lines {

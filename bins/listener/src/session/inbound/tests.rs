@@ -47,3 +47,19 @@ async fn a_read_that_is_given_up_loses_nothing() {
     }
     assert_eq!(buf, (0..50).collect::<Vec<u8>>());
 }
+
+#[test]
+fn few_octets_do_not_hold_on_to_a_chunk() {
+    let mut buf = BytesMut::with_capacity(1000);
+    buf.extend_from_slice(&[b'x'; 700]);
+    let few = split(&mut buf, 1000, 450, 400);
+    assert_eq!(&few[..], [b'x'; 400]);
+    assert_eq!(buf.len(), 250);
+    assert!(buf.try_reclaim(700), "nobody else has the chunk");
+
+    buf.resize(900, b'y');
+    let many = split(&mut buf, 1000, 890, 880);
+    assert_eq!(many.len(), 880);
+    assert_eq!(&buf[..], [b'y'; 10]);
+    assert!(!buf.try_reclaim(990), "the chunk is still in use");
+}

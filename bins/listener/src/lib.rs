@@ -53,7 +53,7 @@ pub fn run(config: &Path) -> Result<(), Failure> {
 pub fn check(config: &Path) -> Result<(), Failure> {
     let (config, source) = Config::load(config, &Environment::process())?;
     service::runtime(1)?.block_on(run::inspect(&config, &source))?;
-    service::out::line(format_args!("{}: fine", source.file().display()))
+    service::out::line(format_args!("{}: ok", source.file().display()))
 }
 
 /// Asks the running listener how it is and prints the answer.

@@ -118,7 +118,9 @@ fn a_directory_that_cannot_be_written_is_named() {
 async fn check_and_status_of_a_good_one() {
     let master = Master::started().await;
     let config = master.path("listener.toml").to_string_lossy().into_owned();
-    master.command(&["check", "--config", &config]);
+    let output = master.command(&["check", "--config", &config]);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(said, format!("{config}: ok\n"));
     let output = master.command(&["status", "--config", &config, "--json"]);
     let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(status["archive"].as_str().unwrap().len(), 32, "{status}");

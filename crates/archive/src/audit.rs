@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::dir::Dir;
 use crate::facts::LEDGER;
 use crate::name::{ARCHIVE_DIR, EpochId, StreamKey};
+use crate::recover::INDEX;
 use crate::told::{EpochTold, Told};
 
 mod chain;
@@ -148,9 +149,14 @@ pub async fn verify(data: &Path, scope: Scope<'_>, each: &mut dyn FnMut(Damage))
     Ok(())
 }
 
-/// Streams that have a directory, in order.
+/// Streams that have a directory, in order. None before the archive was used for the first time.
 fn streams(data: &Path) -> io::Result<Vec<StreamKey>> {
-    let root = Dir::root(&data.join(ARCHIVE_DIR))?;
+    let root = match Dir::root(&data.join(ARCHIVE_DIR)) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound && !data.join(INDEX).exists() => {
+            return Ok(Vec::new());
+        }
+        root => root?,
+    };
     let mut keys = Vec::new();
     for worker in root.names()? {
         let Ok(dir) = root.open(&worker) else {

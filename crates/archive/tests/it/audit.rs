@@ -425,3 +425,22 @@ async fn tells_gaps_once_and_by_scope() {
     );
     assert!(json.starts_with(&expected), "{json}");
 }
+
+#[tokio::test]
+async fn an_archive_that_was_never_used_has_neither_gaps_nor_damage() {
+    let data = Data::new();
+    let scope = Scope::default;
+    audit::gaps(data.path(), scope(), &mut |gap| panic!("{gap:?}")).unwrap();
+    audit::verify(data.path(), scope(), &mut |damage| panic!("{damage:?}"))
+        .await
+        .unwrap();
+    // One that is gone is another matter.
+    drop(data.open(small()).await);
+    fs::remove_dir(data.path().join("archive")).unwrap();
+    assert!(audit::gaps(data.path(), scope(), &mut |_| {}).is_err());
+    assert!(
+        audit::verify(data.path(), scope(), &mut |_| {})
+            .await
+            .is_err()
+    );
+}

@@ -8,6 +8,7 @@ use delivery::sender::{Action, Sender, SenderLimits, Source, Step, Why};
 use delivery::{ArchiveId, Control, EpochId, GapCause, Hash, Offset, Run, runs};
 use framing::{Decoder, Frame};
 use pki::Identity;
+use rustix::process::{Signal, kill_process};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::link::at;
@@ -24,6 +25,8 @@ pub(crate) struct Sending {
     pub(crate) archive: Option<ArchiveId>,
     /// Positions from which bytes up to others never come.
     pub(crate) gaps: Vec<(usize, usize)>,
+    /// The listener is killed, once, when more than this is durable.
+    pub(crate) kill_at: Option<usize>,
 }
 
 impl Sending {
@@ -35,6 +38,7 @@ impl Sending {
             acked: 0,
             archive: None,
             gaps: Vec::new(),
+            kill_at: None,
         }
     }
 
@@ -101,6 +105,9 @@ impl Sending {
                         assert!(offset.get() as usize >= self.acked, "{offset} was promised");
                         self.acked = offset.get() as usize;
                         self.archive = Some(archive);
+                        if self.kill_at.take_if(|at| self.acked > *at).is_some() {
+                            kill_process(master.pid(), Signal::KILL).unwrap();
+                        }
                     }
                     Action::End(outcome) => {
                         let _ = write.shutdown().await;

@@ -80,8 +80,8 @@ pub(crate) fn words(why: &Why, problem: Option<String>) -> String {
             format!("the file is not the one that the master knows, from offset {base} on")
         }
         Why::Unreadable => "the file can't be read".to_owned(),
-        Why::Unproved => {
-            "the file is shorter than what another master has, and this one does not have it"
+        Why::Unproved(_) => {
+            "the file is not the one that was delivered, and another master has what this one lacks to tell from where on"
                 .to_owned()
         }
         Why::Violation(what) => format!("the master broke the protocol: {what}"),

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::Context as _;
 use delivery::Control;
 use delivery::control::Beat;
+use delivery::sender::Doubts;
 use offsets::{Fact, Ledger, Store};
 use serde_json::json;
 use service::Seldom;
@@ -51,6 +52,8 @@ pub(crate) struct Link {
     troubled: bool,
     /// An earlier epoch has grown: the next acknowledged connection begins with it.
     pub(crate) elsewhere: Option<tail::EpochId>,
+    /// What masters could not prove of an epoch.
+    pub(crate) doubts: Doubts,
     /// The gap that was recorded last: epoch, end, cause.
     recorded: Option<(tail::EpochId, Option<u64>, tail::Cause)>,
     /// The fallback to plain delivery was told of.
@@ -108,6 +111,7 @@ impl Link {
             complaint: Seldom::new(Duration::from_secs(60)),
             troubled: false,
             elsewhere: None,
+            doubts: Doubts::default(),
             recorded: None,
             warned: false,
             syncs: 0,

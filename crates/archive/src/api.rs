@@ -1,5 +1,6 @@
 //! What callers give to an archive and get from it, beside bytes.
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -37,6 +38,16 @@ impl Print {
             blake3: *blake3::hash(bytes).as_bytes(),
         }
     }
+}
+
+/// What is held of bytes of an epoch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Proof {
+    /// All of them; this is their BLAKE3 hash.
+    Hash([u8; 32]),
+    /// Not all of them; the highest place among them of which nothing is held, as wide as it is, or what lies below the
+    /// epoch's base. `None` for an epoch that is not known, and for bytes that are not committed.
+    Missing(Option<Range<u64>>),
 }
 
 /// Where an epoch stands when nothing of it is uncommitted.

@@ -44,7 +44,7 @@ mod told;
 mod view;
 mod witness;
 
-pub use api::{Compression, Held, Origin, Print, Retained, Retention, Stand};
+pub use api::{Compression, Held, Origin, Print, Proof, Retained, Retention, Stand};
 pub use archive::{Archive, Committed, Handle, Options};
 pub use clock::Clock;
 pub use error::{AppendError, CommitError, OpenError, VoidError};

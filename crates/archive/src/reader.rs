@@ -1,6 +1,7 @@
 //! Reads an epoch from any offset on, across its segments, while it is being written.
 
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use crate::dir::Dir;
@@ -117,6 +118,37 @@ impl Reader {
             }
             _ => self.read_last_gap(limit),
         }
+    }
+
+    /// The highest place in `asked` of which nothing is held, as wide as it is inside of `all`, of which the end is a
+    /// committed one.
+    ///
+    /// # Errors
+    /// A segment can't be opened.
+    pub(crate) fn missing(
+        &self,
+        asked: Range<u64>,
+        all: Range<u64>,
+    ) -> io::Result<Option<Range<u64>>> {
+        let segments = segments(&self.dir, self.form)?;
+        let above = segments.partition_point(|segment| segment.base < asked.end);
+        // Everything from here on to the end of what was asked is held, or above it.
+        let mut held = segments.get(above).map_or(all.end, |next| next.base);
+        for segment in segments[..above].iter().rev() {
+            let len = match Segment::open(&self.dir, segment.base, self.form)? {
+                Some(segment) => segment.len()?,
+                None => 0,
+            };
+            let end = segment.base.saturating_add(len);
+            if end < held.min(asked.end) {
+                return Ok(Some(end..held));
+            }
+            held = segment.base;
+            if held <= asked.start {
+                return Ok(None);
+            }
+        }
+        Ok(Some(all.start..held))
     }
 
     /// Behind the last segment: a gap that was recorded, or bytes that are missing.

@@ -72,11 +72,8 @@ pub enum Control {
         /// How many, at most [`MAX_PROVE`].
         len: u32,
     },
-    /// ← Their hash; none when they are not held.
-    Proof {
-        /// It.
-        blake3: Option<Hash>,
-    },
+    /// ← The answer to it.
+    Proof(Proof),
     /// → A request for the worker's next certificate.
     Renew {
         /// In PEM.
@@ -256,6 +253,44 @@ pub struct Ack {
     pub ledger: Hash,
 }
 
+/// What a listener holds of the bytes that it was asked about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proof {
+    /// Their hash; none when not all of them are held.
+    pub blake3: Option<Hash>,
+    /// Why there is none: the highest place among them of which nothing is held, as wide as it is. A listener that does not
+    /// know, or knows nothing of this key, leaves it out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing: Option<Missing>,
+}
+
+/// A place of an epoch of which the listener holds nothing: a gap, or what retention removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Missing {
+    /// The first byte.
+    pub from: Offset,
+    /// The position behind the last one.
+    pub to: Offset,
+}
+
+impl From<Hash> for Proof {
+    fn from(hash: Hash) -> Self {
+        Self {
+            blake3: Some(hash),
+            missing: None,
+        }
+    }
+}
+
+impl From<Option<Missing>> for Proof {
+    fn from(missing: Option<Missing>) -> Self {
+        Self {
+            blake3: None,
+            missing,
+        }
+    }
+}
+
 /// A sign of life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Beat {
@@ -367,6 +402,10 @@ impl Control {
                 u64::from(*len),
                 u64::from(MAX_PROVE).min(end.get()),
             ),
+            Self::Proof(Proof {
+                missing: Some(Missing { from, to }),
+                ..
+            }) => range("proof missing", to.since(*from), Offset::MAX.get()),
             Self::Resume(resume) => {
                 range("max_frame", u64::from(resume.max_frame), u32::MAX.into())?;
                 print(&resume.tail)

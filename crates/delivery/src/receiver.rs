@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use crate::bug::{Bug, Bugs};
-use crate::control::{Ack, Code, Decoded, Held, Hello, MAX_EPOCHS, Refuse, Resume, Roll};
+use crate::control::{Ack, Code, Decoded, Held, Hello, MAX_EPOCHS, Proof, Refuse, Resume, Roll};
 use crate::{ArchiveId, Control, EpochId, Hash, Offset, is_stream_name};
 
 mod action;

@@ -10,11 +10,13 @@ use crate::{ArchiveId, Control, EpochId, Hash, Offset, Print};
 mod action;
 mod adoption;
 mod answers;
+mod doubts;
 mod identity;
 mod search;
 mod sending;
 
 pub use action::{Action, Adopted, Misuse, Outcome, SenderLimits, Source, Step, Why};
+pub use doubts::Doubts;
 
 use adoption::Adoption;
 use identity::Comparison;
@@ -63,6 +65,7 @@ pub struct Sender {
     proofs: u32,
     unknown: u64,
     progress: bool,
+    doubts: Doubts,
     pub(crate) bugs: Bugs,
 }
 
@@ -128,10 +131,18 @@ impl Sender {
             proofs: 0,
             unknown: 0,
             progress: false,
+            doubts: Doubts::default(),
             bugs: Bugs::default(),
         };
         sender.greet(now);
         sender
+    }
+
+    /// What earlier connections of the stream told, the last [`Why::Unproved`] of them.
+    #[must_use]
+    pub fn with_doubts(mut self, doubts: Doubts) -> Self {
+        self.doubts = doubts;
+        self
     }
 
     /// What to do next; none: wait for a fact, at the latest until [`Sender::poll_timeout`].
@@ -199,7 +210,7 @@ impl Sender {
             Control::Resume(resume) => self.resumed(resume, now),
             Control::Epochs(held) => self.listed(held, now),
             Control::Ack(ack) => self.acknowledged(ack, now),
-            Control::Proof { blake3 } => self.proved(blake3, now),
+            Control::Proof(proof) => self.proved(proof, now),
             Control::Refuse(refuse) => self.refused(refuse),
             Control::Drain { after_ms } => {
                 let after = std::time::Duration::from_millis(after_ms.min(MAX_DRAIN_MS));

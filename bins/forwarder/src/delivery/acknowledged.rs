@@ -59,7 +59,7 @@ pub(crate) async fn deliver(
     };
     let now = Instant::now();
     let mut session = Session {
-        sender: Sender::new(limits, AGENT, source, now),
+        sender: Sender::new(limits, AGENT, source, now).with_doubts(link.doubts.clone()),
         talk: Talk::new(connection),
         master: master.to_owned(),
         up: false,

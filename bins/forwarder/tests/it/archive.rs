@@ -1,7 +1,9 @@
 //! What a master of the test's own keeps, in memory.
 
-use delivery::control::Beat;
-use delivery::{ArchiveId, EpochId, GapCause, Offset, Print, RollCause};
+use std::ops::Range;
+
+use delivery::control::{Beat, Missing, Proof};
+use delivery::{ArchiveId, EpochId, GapCause, Hash, Offset, Print, RollCause};
 
 /// What is held of an epoch.
 #[derive(Debug, Clone)]
@@ -47,6 +49,20 @@ impl Archive {
     pub(crate) fn text(&self) -> Vec<u8> {
         let pieces = self.epochs.iter().map(|epoch| &epoch.bytes[epoch.base..]);
         pieces.flatten().copied().collect()
+    }
+
+    /// The same without what is missing.
+    pub(crate) fn held(&self) -> Vec<u8> {
+        let mut text = Vec::new();
+        for epoch in &self.epochs {
+            let mut at = epoch.base;
+            for (from, to, _) in &epoch.gaps {
+                text.extend_from_slice(&epoch.bytes[at..*from]);
+                at = *to;
+            }
+            text.extend_from_slice(&epoch.bytes[at..]);
+        }
+        text
     }
 
     pub(crate) fn gaps(&self) -> Vec<(usize, usize, GapCause)> {
@@ -103,6 +119,19 @@ impl Epoch {
             .max(floor.unwrap_or(self.base))
             .min(end);
         Print::of(at(end), &self.bytes[start..end])
+    }
+
+    pub(crate) fn proof(&self, asked: Range<usize>) -> Proof {
+        let below = [(0, self.base)].into_iter().filter(|_| self.base > 0);
+        let mut missing = below.chain(self.gaps.iter().map(|(from, to, _)| (*from, *to)));
+        match missing.rfind(|(from, to)| *from < asked.end && *to > asked.start) {
+            Some((from, to)) => Some(Missing {
+                from: at(from),
+                to: at(to),
+            })
+            .into(),
+            None => (self.bytes.get(asked)).map_or(None.into(), |bytes| Hash::of(bytes).into()),
+        }
     }
 
     pub(crate) fn head(&self) -> Print {

@@ -332,16 +332,8 @@ impl Session {
                 Action::Prove { epoch, end, len } => {
                     let end = end.get() as usize;
                     let held = archive.epochs.iter().find(|known| known.id == epoch);
-                    let bytes = held.and_then(|held| {
-                        let start = end.checked_sub(len as usize)?;
-                        let whole = held
-                            .gaps
-                            .iter()
-                            .all(|(from, to, _)| *to <= start || *from >= end);
-                        (whole && start >= held.base).then_some(())?;
-                        held.bytes.get(start..end)
-                    });
-                    receiver.handle_proof(bytes.map(Hash::of));
+                    let start = end - len as usize;
+                    receiver.handle_proof(held.map_or(None.into(), |held| held.proof(start..end)));
                 }
                 Action::Commit => {
                     drop(archive);

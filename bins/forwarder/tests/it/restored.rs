@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Write as _;
 
-use crate::bed::{Bed, lines, until};
+use crate::bed::{Bed, limits, lines, until};
 use crate::master::{Master, assert_same};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -115,6 +115,52 @@ async fn a_restored_file_branches_where_the_histories_part() {
         &archive.text(),
         &[lines(0..2000), lines(5000..5100)].concat(),
     );
+}
+
+/// The archive has two gaps, with 10 kB above each; the file that is put back parts above, in and below them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restored_file_over_two_gaps_repeats_nothing() {
+    for common in [4990, 3500, 2990, 1500, 500] {
+        let bed = Bed::new().await;
+        let master = Master::start(&bed).await;
+        for part in [0..1000, 1000..3000, 3000..5000] {
+            bed.append(&lines(part.clone()));
+            let config = if part.start > 0 {
+                "max_lag_bytes = 10000"
+            } else {
+                ""
+            };
+            let forwarder = bed.start_with(&[master.port], config, limits());
+            until(async || {
+                master
+                    .archive()
+                    .held()
+                    .ends_with(&lines(part.end - 1..part.end))
+            })
+            .await;
+            forwarder.stop().await;
+        }
+        let epoch = master.archive().epochs[0].clone();
+        assert_eq!(epoch.gaps.len(), 2);
+        fs::write(bed.log(), lines(0..common)).unwrap();
+        bed.append(&lines(9000..9100));
+        let forwarder = bed.start(&[master.port]);
+        until(async || master.archive().held().ends_with(&lines(9099..9100))).await;
+        forwarder.stop().await;
+        let held = master.archive().held();
+        let found: Vec<&[u8]> = held.split_inclusive(|byte| *byte == b'\n').collect();
+        let mut once = found.clone();
+        once.sort_unstable();
+        once.dedup();
+        assert_eq!(found.len(), once.len(), "{common}: a line stands twice");
+        // What the master had, and of the file what it had not: all above the gap in which, or above which, it parts.
+        let all = lines(0..common);
+        let gap = epoch.gaps.iter().rfind(|(from, ..)| *from < all.len());
+        let base = gap
+            .filter(|(_, to, _)| *to >= all.len())
+            .map_or(all.len(), |gap| gap.0);
+        assert_eq!(master.archive().epochs[1].base, base, "{common}");
+    }
 }
 
 /// The copy is from before a branch: it names the epoch that the file was, and nothing of the one that it is.

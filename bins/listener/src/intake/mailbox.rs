@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use delivery::control::Held;
+use delivery::control::{Held, Proof};
 use delivery::receiver::Standing;
 use delivery::{Code, EpochId, Hash, Offset};
 use tokio::sync::Notify;
@@ -23,8 +23,8 @@ pub(crate) enum News {
     Epochs(Vec<Held>),
     /// Where the epoch stands.
     Standing(Standing),
-    /// The hash; none: the bytes are not held.
-    Proof(Option<Hash>),
+    /// The hash, or what is missing.
+    Proof(Proof),
     /// A window stands: everything of this epoch below the offset, and the connection's earlier ones to their end.
     Committed {
         /// The epoch.

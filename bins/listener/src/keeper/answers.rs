@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use archive::{CommitError, Form, Handle, Origin, StreamKey};
-use delivery::control::{Held, MAX_EPOCHS};
+use delivery::control::{Held, MAX_EPOCHS, Missing, Proof};
 use delivery::receiver::{Opening, Standing};
 use delivery::{Code, ConnectionId, EpochId, Hash, Offset, Print, RollCause};
 use offsets::Fact;
@@ -170,7 +170,7 @@ impl Keeper {
             return;
         };
         match found {
-            Ok(hash) => link.tell(News::Proof(hash.map(Hash::from_bytes))),
+            Ok(proof) => link.tell(News::Proof(proved(proof))),
             Err(error) => {
                 tracing::error!(stream = %key, %epoch, offset = end.get(), %error, "archived bytes can't be read");
                 link.void();
@@ -293,6 +293,19 @@ fn told(held: &archive::Held) -> Held {
         end: offset(held.end),
         head: print(&held.head),
         tail: print(&held.tail),
+    }
+}
+
+fn proved(proof: archive::Proof) -> Proof {
+    match proof {
+        archive::Proof::Hash(hash) => Hash::from_bytes(hash).into(),
+        archive::Proof::Missing(place) => {
+            let missing = place.map(|place| Missing {
+                from: offset(place.start),
+                to: offset(place.end),
+            });
+            missing.into()
+        }
     }
 }
 

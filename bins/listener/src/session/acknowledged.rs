@@ -305,7 +305,7 @@ impl<IO: AsyncBufRead + AsyncWrite + Unpin> Acknowledged<IO> {
             News::Superseded => self.receiver.handle_superseded(),
             News::Epochs(held) => self.receiver.handle_epochs(held),
             News::Standing(standing) => self.receiver.handle_standing(standing),
-            News::Proof(hash) => self.receiver.handle_proof(hash),
+            News::Proof(proof) => self.receiver.handle_proof(proof),
             News::Committed {
                 epoch,
                 offset,

@@ -1,6 +1,6 @@
 //! What is said on one acknowledged connection, word by word (docs/wire.md).
 
-use delivery::control::{Beat, Roll};
+use delivery::control::{Beat, Missing, Roll};
 use delivery::{Code, Control, GapCause, Hash, Print, RollCause};
 use tokio::io::AsyncWriteExt as _;
 
@@ -246,6 +246,34 @@ async fn gaps_are_ledgered_counted_and_gone_over() {
 }
 
 #[tokio::test]
+async fn a_proof_says_what_is_missing() {
+    let master = Master::started().await;
+    let identity = master.enroll("web-1");
+    let (mut link, _) = master.resumed(&identity, "decky", 1).await;
+    link.client.send(b"3 one").await;
+    let (to, cause) = (at(100), GapCause::LagCap);
+    link.say(&Control::Skip { to, cause }).await;
+    link.client.send(b"3 two").await;
+    link.acked(1, 104).await;
+    let missing = |from, to| {
+        let (from, to) = (at(from), at(to));
+        Some(Missing { from, to }).into()
+    };
+    for (end, len, proof) in [
+        (104, 4, Hash::of(b"two\n").into()),
+        (104, 5, missing(4, 100)),
+        (90, 1, missing(4, 100)),
+        (5, 5, missing(4, 100)),
+        (105, 5, None.into()),
+    ] {
+        let (epoch, end) = (epoch(1), at(end));
+        link.say(&Control::Prove { epoch, end, len }).await;
+        let answer = link.hear().await.unwrap();
+        assert_eq!(answer, Some(Control::Proof(proof)), "{len} before {end}");
+    }
+}
+
+#[tokio::test]
 async fn a_roll_is_answered_by_the_next_resume_and_acknowledged_by_its_ack() {
     let master = Master::started().await;
     let identity = master.enroll("web-1");
@@ -321,13 +349,13 @@ async fn who_lost_its_state_is_told_what_is_held() {
     link.say(&Control::Hello(hello("decky", epoch(2)))).await;
     assert_eq!(link.resume().await.offset, at(bytes.len()));
     for (end, len, proof) in [
-        (5000, 1000, Some(Hash::of(&bytes[4000..5000]))),
-        (bytes.len() + 1, 10, None),
+        (5000, 1000, Hash::of(&bytes[4000..5000]).into()),
+        (bytes.len() + 1, 10, None.into()),
     ] {
         let (epoch, end) = (epoch(1), at(end));
         link.say(&Control::Prove { epoch, end, len }).await;
         let answer = link.hear().await.unwrap();
-        assert_eq!(answer, Some(Control::Proof { blake3: proof }));
+        assert_eq!(answer, Some(Control::Proof(proof)));
     }
 }
 

@@ -3,7 +3,7 @@
 use std::io;
 
 use super::{Archive, Committed, GONE, Handle};
-use crate::api::{Held, Stand};
+use crate::api::{Held, Proof, Stand};
 use crate::entry::Entry;
 use crate::error::AppendError;
 use crate::index::IndexError;
@@ -76,7 +76,7 @@ impl Archive {
         Ok(entries.iter().map(Entry::held).collect())
     }
 
-    /// The hash of the `len` bytes before `end`; `None` when they are not held, or not committed.
+    /// The hash of the `len` bytes before `end`, or what of them is missing.
     ///
     /// # Errors
     /// The bytes should be there and can't be read.
@@ -86,7 +86,7 @@ impl Archive {
         epoch: EpochId,
         end: u64,
         len: u32,
-    ) -> io::Result<Option<[u8; 32]>> {
+    ) -> io::Result<Proof> {
         let loaded = self.by_id.get(&(key.clone(), epoch));
         let stands = match loaded.and_then(|handle| self.epochs.get(handle)) {
             Some(epoch) => Some((epoch.form, epoch.base, epoch.committed.end)),
@@ -96,29 +96,31 @@ impl Archive {
                 found.map(|entry| (entry.form, entry.base, entry.mark.end))
             }
         };
-        let Some((form, base, committed)) = stands else {
-            return Ok(None);
+        let (Some((form, base, committed)), Some(from)) = (stands, end.checked_sub(u64::from(len)))
+        else {
+            return Ok(Proof::Missing(None));
         };
-        let Some(from) = end.checked_sub(u64::from(len)) else {
-            return Ok(None);
-        };
-        if from < base || end > committed {
-            return Ok(None);
+        if end > committed {
+            return Ok(Proof::Missing(None));
+        }
+        if from < base {
+            return Ok(Proof::Missing(Some(0..base)));
         }
         let mut bytes = Vec::new();
         let mut reader = match Reader::open(&self.data, key, epoch, form, from) {
             Ok(reader) => reader,
-            Err(ReadError::Io(e)) if e.kind() == io::ErrorKind::NotFound && len > 0 => {
-                return Ok(None);
-            }
             Err(ReadError::Io(e)) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-            Err(_) => return Ok(Some(*blake3::hash(b"").as_bytes())),
+            // Retention leaves no directory behind.
+            Err(_) if len > 0 => return Ok(Proof::Missing(Some(base..committed))),
+            Err(_) => return Ok(Proof::Hash(*blake3::hash(b"").as_bytes())),
         };
         loop {
             match reader.read(end, len as usize, &mut bytes) {
                 Ok(Chunk::Bytes(_)) => {}
-                Ok(Chunk::End) => return Ok(Some(*blake3::hash(&bytes).as_bytes())),
-                Ok(Chunk::Gap(_)) | Err(ReadError::Missing(_)) => return Ok(None),
+                Ok(Chunk::End) => return Ok(Proof::Hash(*blake3::hash(&bytes).as_bytes())),
+                Ok(Chunk::Gap(_)) | Err(ReadError::Missing(_)) => {
+                    return Ok(Proof::Missing(reader.missing(from..end, base..committed)?));
+                }
                 Err(ReadError::Io(e)) => return Err(e),
             }
         }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use archive::{
-    AppendError, Archive, Chunk, Clock, EpochId, Form, Handle, Options, Origin, Print, Reader,
-    Stand, Step, StreamKey,
+    AppendError, Archive, Chunk, Clock, EpochId, Form, Handle, Options, Origin, Print, Proof,
+    Reader, Stand, Step, StreamKey,
 };
 
 use crate::support::{Data, fail, small};
@@ -168,6 +168,10 @@ async fn an_epoch_may_begin_with_a_gap_and_end_with_one() {
         (held.head, held.tail),
         (Print::of(52, b"x\n"), Print::of(52, b"x\n"))
     );
+    for (end, len, missing) in [(60, 60, 52..60), (52, 3, 0..50), (50, 1, 0..50)] {
+        let proof = archive.prove(&key(), id(1), end, len).await.unwrap();
+        assert_eq!(proof, Proof::Missing(Some(missing)), "{len} before {end}");
+    }
 }
 
 #[tokio::test]
@@ -184,16 +188,20 @@ async fn proves_what_is_held_and_nothing_else() {
     archive.commit().await.unwrap();
     archive.append(a, b" uncommitted").unwrap();
     for packed in [false, true] {
-        let hash = |range: std::ops::Range<usize>| Some(*blake3::hash(&bytes[range]).as_bytes());
+        let hash =
+            |range: std::ops::Range<usize>| Proof::Hash(*blake3::hash(&bytes[range]).as_bytes());
+        let gap = Proof::Missing(Some(1000..2000));
         for (end, len, expected) in [
             (1000, 1000, hash(0..1000)),
             (995, 200, hash(795..995)),
             (500, 0, hash(0..0)),
-            (1001, 2, None),
-            (2003, 4, None),
-            (2006, 6, Some(*blake3::hash(b"behind").as_bytes())),
-            (2007, 7, None),
-            (10, 11, None),
+            (1001, 2, gap.clone()),
+            (2003, 4, gap.clone()),
+            (1500, 1000, gap.clone()),
+            (1600, 10, gap),
+            (2006, 6, Proof::Hash(*blake3::hash(b"behind").as_bytes())),
+            (2007, 7, Proof::Missing(None)),
+            (10, 11, Proof::Missing(None)),
         ] {
             let proof = archive.prove(&key(), id(1), end, len).await.unwrap();
             assert_eq!(proof, expected, "{len} before {end}");
@@ -204,7 +212,10 @@ async fn proves_what_is_held_and_nothing_else() {
             archive.append(a, b"z").unwrap();
         }
     }
-    assert_eq!(archive.prove(&key(), id(9), 10, 1).await.unwrap(), None);
+    assert_eq!(
+        archive.prove(&key(), id(9), 10, 1).await.unwrap(),
+        Proof::Missing(None)
+    );
 }
 
 #[tokio::test]

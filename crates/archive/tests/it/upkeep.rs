@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
 use archive::{
-    Archive, Clock, Compression, EpochId, Form, Options, Origin, Retained, Retention, StreamKey,
+    Archive, Clock, Compression, EpochId, Form, Options, Origin, Proof, Retained, Retention,
+    StreamKey,
 };
 
 use crate::support::{Data, die, run, small};
@@ -102,7 +103,7 @@ async fn keeps_so_many_bytes_of_each_worker() {
     assert_eq!(before[1].end, 1000);
     assert_eq!(
         archive.prove(&key("a"), id(1), 1000, 100).await.unwrap(),
-        None
+        Proof::Missing(Some(0..1000))
     );
     archive.close().await.unwrap();
     data.forget_index();
@@ -234,7 +235,7 @@ fn a_crash_at_any_step_of_upkeep_leaves_each_segment_once() {
                     .await
                     .unwrap();
                 let expected = blake3::hash(&[b'x'; 100]);
-                assert_eq!(proof, Some(*expected.as_bytes()), "step {n}, {at}");
+                assert_eq!(proof, Proof::Hash(*expected.as_bytes()), "step {n}, {at}");
             }
         };
         let after = run(async {
@@ -245,7 +246,7 @@ fn a_crash_at_any_step_of_upkeep_leaves_each_segment_once() {
             check(&mut archive, 400).await;
             assert_eq!(
                 archive.prove(&key("a"), id(1), 400, 100).await.unwrap(),
-                None
+                Proof::Missing(Some(0..400))
             );
         });
         assert!(after.is_ok());

@@ -75,6 +75,8 @@ fn every_message_is_an_object_of_one_key() {
         r#"{{"prove":{{"epoch":"{e}","end":65536,"len":65536}}}}"#
     ));
     check(r#"{"proof":{"blake3":null}}"#);
+    check(r#"{"proof":{"blake3":null,"missing":{"from":7,"to":9}}}"#);
+    check(&format!(r#"{{"proof":{{"blake3":"{h}"}}}}"#));
     check(r#"{"renew":{"csr":"x"}}"#);
     check(r#"{"certificate":{"chain":"x"}}"#);
 }

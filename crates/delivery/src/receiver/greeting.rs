@@ -60,7 +60,7 @@ impl Receiver {
                 to,
                 cause,
             });
-            self.taken = to;
+            (self.taken, self.in_line) = (to, false);
         }
         let resume = Resume {
             archive: self.archive,
@@ -75,11 +75,11 @@ impl Receiver {
             .push_back(Action::Control(Control::Resume(resume)));
     }
 
-    /// The answer to an [`Action::Prove`]; none: the bytes are not held.
-    pub fn handle_proof(&mut self, blake3: Option<Hash>) {
+    /// The answer to an [`Action::Prove`].
+    pub fn handle_proof(&mut self, proof: Proof) {
         if !self.is_closed() {
             self.actions
-                .push_back(Action::Control(Control::Proof { blake3 }));
+                .push_back(Action::Control(Control::Proof(proof)));
         }
     }
 

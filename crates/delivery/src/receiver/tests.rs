@@ -299,6 +299,22 @@ fn only_siblings_move_the_resume() {
 }
 
 #[test]
+fn a_gap_that_a_sibling_holds_ends_the_line_before_it() {
+    let mut bench = Bench::new();
+    bench.control(&hello(&[(SIBLING, 30)]));
+    bench.receiver.handle_claimed();
+    let in_line = true;
+    bench.receiver.handle_standing(Standing {
+        in_line,
+        ..standing(10)
+    });
+    bench.actions();
+    let (to, cause) = (at(40), GapCause::LagCap);
+    bench.control(&Control::Skip { to, cause });
+    assert!(matches!(bench.actions()[..], [Action::Gap { .. }]));
+}
+
+#[test]
 fn a_sealed_epoch_takes_nothing_but_the_same_end() {
     let sealed = Standing {
         sealed: true,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::Doubts;
 use crate::{Acked, ArchiveId, Control, EpochId, GapCause, Hash, Offset, Refuse, RollCause};
 
 /// How patient a sender is, and how much it does at a time.
@@ -221,8 +222,8 @@ pub enum Why {
     /// last step is not taken.
     Unreadable,
     /// The file is another one, but from where on only another master can tell, which has acknowledged what this one
-    /// does not hold: ask that one.
-    Unproved,
+    /// does not hold: ask that one, and hand it this.
+    Unproved(Doubts),
     /// The peer broke the protocol.
     Violation(&'static str),
     /// No answer in time.

@@ -131,6 +131,11 @@ impl Sender {
             Asked::Whole(..) => return self.adopt_whole(adoption, Some(hash), None, now),
             Asked::Head if hash == held.head.blake3 => adoption.asked = Asked::Tail,
             Asked::Tail if hash == held.tail.blake3 => {
+                // One that ends there is what the file was already found to have branched off.
+                if held.tail.end <= self.source.common {
+                    adoption.shares(None);
+                    return self.adopt_next(adoption, now);
+                }
                 if held.head.len.max(held.tail.len) >= long {
                     return self.adopted(Adopted::Epoch(held.epoch));
                 }

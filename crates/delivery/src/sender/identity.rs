@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::Acked;
+use crate::control::Proof;
 use crate::sender::search::{Question, Search};
 
 /// The search for the last common position.
@@ -10,9 +11,7 @@ pub(super) struct Comparison {
     of: EpochId,
     search: Search,
     ours: Option<Hash>,
-    theirs: Option<Option<Hash>>,
-    /// Another archive has bytes from here on, which this listener does not hold.
-    elsewhere: Option<Offset>,
+    theirs: Option<Proof>,
     /// The search is over, and the start of the line is awaited.
     line: bool,
 }
@@ -90,22 +89,29 @@ impl Sender {
         let floor = self.source.from.max(self.source.base.unwrap_or_default());
         let held = resume.tail.end;
         let end = held.min(self.source.size);
+        let mut search = Search::new(floor, end, self.limits.head / 2);
+        if held < self.source.size.min(resume.offset) {
+            search = search.below_gap();
+        }
         let comparison = Comparison {
             of: resume.epoch,
-            search: Search::new(floor, end, self.limits.head / 2),
+            search,
             ours: None,
             theirs: None,
-            elsewhere: (held < self.source.size && self.is_acked_beyond(held, resume))
-                .then_some(held),
             line: false,
         };
         self.ask(comparison, now);
     }
 
-    /// Whether another archive has more than what the listener holds before a gap.
-    fn is_acked_beyond(&self, held: Offset, resume: &Resume) -> bool {
-        let beyond = |acked: &Acked| acked.archive != resume.archive && acked.offset > held;
-        held < resume.offset && self.source.acked.iter().any(beyond)
+    /// What to tell if another master has what this one lacks to go on comparing.
+    fn doubt(&self, comparison: &Comparison) -> Option<Doubts> {
+        let Comparison { of, search, .. } = comparison;
+        let told = Acked {
+            archive: self.archive?,
+            offset: search.found(),
+        };
+        let better = search.is_at_gap() && self.doubts.is_better(told, &self.source.acked, *of);
+        better.then(|| self.doubts.with(told, *of))
     }
 
     fn ask(&mut self, mut comparison: Comparison, now: Instant) {
@@ -124,11 +130,11 @@ impl Sender {
                 });
                 self.answer_by = Some(now + self.limits.answer);
             }
-            _ if comparison.elsewhere == Some(comparison.search.found()) => {
-                self.state = State::Flowing;
-                return self.end(Why::Unproved);
-            }
             _ => {
+                if let Some(doubts) = self.doubt(&comparison) {
+                    self.state = State::Flowing;
+                    return self.end(Why::Unproved(doubts));
+                }
                 comparison.line = true;
                 self.answer_by = None;
                 let at = comparison.search.found();
@@ -139,7 +145,7 @@ impl Sender {
         self.state = State::Comparing(comparison);
     }
 
-    pub(super) fn proved(&mut self, theirs: Option<Hash>, now: Instant) {
+    pub(super) fn proved(&mut self, theirs: Proof, now: Instant) {
         match std::mem::replace(&mut self.state, State::Ended) {
             State::Comparing(mut comparison) if comparison.theirs.is_none() && !comparison.line => {
                 comparison.theirs = Some(theirs);
@@ -148,7 +154,7 @@ impl Sender {
             }
             State::Adopting(adoption) if adoption.awaits_proof() => {
                 self.answer_by = None;
-                self.adopt_whole(adoption, None, Some(theirs), now);
+                self.adopt_whole(adoption, None, Some(theirs.blake3), now);
             }
             other => {
                 self.state = other;
@@ -159,12 +165,11 @@ impl Sender {
 
     fn answered(&mut self, mut comparison: Comparison, now: Instant) {
         match (comparison.ours, comparison.theirs) {
-            (Some(ours), Some(Some(theirs))) => {
-                comparison.search.answer(ours == theirs);
-                self.ask(comparison, now);
-            }
-            (Some(_), Some(None)) => {
-                comparison.search.unanswered();
+            (Some(ours), Some(theirs)) => {
+                match theirs.blake3 {
+                    Some(theirs) => comparison.search.answer(ours == theirs),
+                    None => comparison.search.unanswered(theirs.missing),
+                }
                 self.ask(comparison, now);
             }
             _ => self.state = State::Comparing(comparison),

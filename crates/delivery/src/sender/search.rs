@@ -1,40 +1,38 @@
 //! The last position up to which a listener's epoch and a file are the same, by halves.
 
 use crate::Offset;
-use crate::control::MAX_PROVE;
+use crate::control::{MAX_PROVE, Missing};
 
 /// A search between what is known to be common and what is known to differ.
 ///
-/// Where the listener holds nothing, it can't answer. Such a place is taken as common for the time being, so that what
-/// is above it is compared; if nothing above it is common, the search goes on below it.
+/// Where the listener holds nothing, it says from where to where. Right above such a place as many bytes are compared as
+/// prove what is below them; fewer would be alike in many files. If they differ, or are not there, what is above the place
+/// counts as different: that can only repeat something, never lose it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Search {
     /// Where the search began: nothing is known of what is below.
     floor: Offset,
-    /// Everything from the floor to here is common, or taken as such.
+    /// Everything from the floor to here is common, as far as the listener holds it.
     common: Offset,
-    /// Something before here differs; nothing known: the end of what both have.
+    /// Something before here differs, or proves nothing.
     differs: Offset,
-    /// The first question is about the very end.
-    first: bool,
-    /// What was known to be common, and the lowest place that was taken as common.
-    taken: Option<(Offset, Offset)>,
-    /// What can't be answered counts as different from now on.
-    down: bool,
-    /// Most bytes of the next question: fewer, when the last one could not be answered.
-    most: u32,
-    /// Bytes that were found common above what was taken as such, and how many prove that it is.
-    above: u32,
+    /// Nothing below `differs` is known to differ: it is asked about first.
+    fresh: bool,
+    /// What is being passed over.
+    over: Option<Over>,
+    /// Above here the listener does not hold enough.
+    gap: Option<Offset>,
+    /// So many bytes in a row prove what is below them.
     proof: u32,
-    /// That many bytes are asked about, now that too few were compared on the way; once.
-    verify: Verify,
 }
 
+/// A place of which the listener does not hold all: a gap, or several with too little between them to prove anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verify {
-    NotYet,
-    Now,
-    Done,
+struct Over {
+    from: Offset,
+    to: Offset,
+    /// Of so many.
+    gaps: u32,
 }
 
 /// A question: are these bytes the same?
@@ -50,93 +48,91 @@ impl Search {
             floor,
             common: floor.min(end),
             differs: end,
-            first: true,
-            taken: None,
-            down: false,
-            most: MAX_PROVE,
-            above: 0,
+            fresh: true,
+            over: None,
+            gap: None,
             proof,
-            verify: Verify::NotYet,
         }
+    }
+
+    /// The same where the listener holds nothing behind the end.
+    pub(super) fn below_gap(mut self) -> Self {
+        self.gap = Some(self.differs);
+        self
     }
 
     /// What to ask next; none: [`Search::found`] is the answer.
     pub(super) fn question(&self) -> Option<Question> {
-        if self.verify == Verify::Now {
-            let (end, most) = (self.common, self.common.get());
-            let len = most.min(u64::from(self.proof)) as u32;
+        if let Some(over) = self.over {
+            let len = self.proof;
+            let end = over.to.advance(len.into()).unwrap_or(Offset::MAX);
             return Some(Question { end, len });
         }
-        let left = self.differs.since(self.common);
-        let end = match (self.first, left) {
+        let end = match (self.fresh, self.differs.since(self.common)) {
             (_, 0) => return None,
             (true, _) => self.differs,
             (false, 1) => return None,
-            (false, _) => self.differs.back(left.div_ceil(2)),
+            (false, left) => self.differs.back(left.div_ceil(2)),
         };
-        let len = end.since(self.common).min(u64::from(self.most)) as u32;
+        let len = end.since(self.common).min(u64::from(MAX_PROVE)) as u32;
         Some(Question { end, len })
     }
 
     /// The answer to the last question.
     pub(super) fn answer(&mut self, same: bool) {
-        let Some(Question { end, len }) = self.question() else {
+        let Some(Question { end, .. }) = self.question() else {
             return;
         };
-        if self.verify == Verify::Now {
-            self.verify = Verify::Done;
-            if same {
-                self.taken = None;
-            }
-            return self.turn();
+        match self.over.take() {
+            Some(over) if !same => self.go_below(over.from),
+            _ if same => self.common = end,
+            _ => (self.differs, self.fresh) = (end, false),
         }
-        (self.first, self.most) = (false, MAX_PROVE);
-        if same {
-            self.common = end;
-            self.above = self.above.saturating_add(len);
-            // A few bytes are alike in many files.
-            if self.above >= self.proof {
-                self.taken = None;
-            }
-        } else {
-            self.differs = end;
-        }
-        self.turn();
     }
 
     /// The listener does not hold all of what the last question was about: there is a gap, or the beginning was
-    /// removed. Fewer bytes may do.
-    pub(super) fn unanswered(&mut self) {
-        match self.question() {
-            Some(_) if self.verify == Verify::Now => self.answer(false),
-            Some(question) if question.len > 1 => self.most = question.len.div_ceil(64),
-            // It can only repeat something, never lose it.
-            Some(_) if self.down || self.first => self.answer(false),
-            Some(Question { end, .. }) => {
-                self.taken.get_or_insert((self.common, end));
-                (self.above, self.verify) = (0, Verify::NotYet);
-                (self.common, self.first, self.most) = (end, false, MAX_PROVE);
-                self.turn();
-            }
-            None => {}
+    /// removed. It says which, if it can: the highest place that is missing.
+    pub(super) fn unanswered(&mut self, missing: Option<Missing>) {
+        let Some(Question { end, len }) = self.question() else {
+            return;
+        };
+        let from = end.back(u64::from(len));
+        let Some(missing) = missing.filter(|it| it.from < end && it.to > from) else {
+            return self.answer(false);
+        };
+        let over = match self.over {
+            Some(over) => Over {
+                to: missing.to,
+                gaps: over.gaps + 1,
+                ..over
+            },
+            None => Over {
+                from: missing.from,
+                to: missing.to,
+                gaps: 1,
+            },
+        };
+        let room = self.differs.get().checked_sub(over.to.get());
+        self.over = Some(over).filter(|_| room >= Some(self.proof.into()) && over.gaps <= GAPS);
+        if self.over.is_none() {
+            self.go_below(over.from);
         }
     }
 
-    /// If nothing is common above what was taken as common, goes on below it.
-    fn turn(&mut self) {
-        if self.question().is_some() || self.taken.is_none() {
-            return;
-        }
-        if self.above > 0 && self.verify == Verify::NotYet {
-            self.verify = Verify::Now;
-        } else if let Some((common, lowest)) = self.taken.take() {
-            (self.common, self.differs, self.down) = (common, lowest, true);
-        }
+    /// Nothing above here is proved.
+    fn go_below(&mut self, from: Offset) {
+        (self.differs, self.fresh) = (from.max(self.common), true);
+        self.gap = Some(self.differs);
     }
 
     /// Everything up to here is common, as far as is known.
     pub(super) fn found(&self) -> Offset {
-        self.taken.map_or(self.common, |(common, _)| common)
+        self.common
+    }
+
+    /// Whether more could be common, if the listener held it.
+    pub(super) fn is_at_gap(&self) -> bool {
+        self.gap == Some(self.common)
     }
 
     /// Whether anything was found to be common, or nothing is below.
@@ -144,6 +140,9 @@ impl Search {
         self.found() > self.floor || self.floor == Offset::ZERO
     }
 }
+
+/// So many gaps with too little between them are passed over as one.
+const GAPS: u32 = 8;
 
 #[cfg(test)]
 mod tests;

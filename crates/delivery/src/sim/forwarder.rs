@@ -9,7 +9,7 @@ use super::source::{File, Source};
 use super::{BATCH, Chance, MARK, PROOF, met, trace};
 use crate::bug::Bug;
 use crate::control::Beat;
-use crate::sender::{self, Action, Adopted, Outcome, Sender, SenderLimits, Step, Why};
+use crate::sender::{self, Action, Adopted, Doubts, Outcome, Sender, SenderLimits, Step, Why};
 use crate::{
     Acked, Code, Control, EpochId, Failover, GapCause, Hash, Offset, Pause, Print, RollCause,
 };
@@ -37,7 +37,7 @@ pub(super) struct Known {
 pub(super) struct Forwarder {
     /// Durable.
     pub(super) state: Vec<Known>,
-    /// The end of each epoch that was rolled.
+    /// The end of each epoch that was rolled on this connection.
     rolled: Vec<(EpochId, Offset)>,
     /// What was read of each epoch, by the bytes before it.
     read: Vec<(EpochId, Print)>,
@@ -51,6 +51,7 @@ pub(super) struct Forwarder {
     pub(super) retry_at: Instant,
     wait: Duration,
     batch: Batch,
+    doubts: Doubts,
     pub(super) bug: Option<Bug>,
     pub(super) lag_caps: bool,
 }
@@ -108,6 +109,7 @@ impl Forwarder {
             retry_at: now,
             wait: Duration::from_secs(1),
             batch: Batch::default(),
+            doubts: Doubts::default(),
             bug,
             lag_caps: false,
         }
@@ -251,7 +253,10 @@ impl Forwarder {
             Why::Drained => met("drained"),
             Why::Elsewhere => met("an earlier epoch grew"),
             Why::Unreadable => met("own file unreadable"),
-            Why::Unproved => met("another master has to tell"),
+            Why::Unproved(doubts) => {
+                met("another master has to tell");
+                self.doubts = doubts.clone();
+            }
             Why::Late(_) => met("listener too late"),
             Why::Broken => met("connection broken"),
             Why::Refused(refuse) => met(match refuse.code {
@@ -311,8 +316,11 @@ impl Forwarder {
             head: PROOF as u32,
             ..SenderLimits::default()
         };
-        let mut sender = Sender::new(limits, "sim", source, world.now);
+        let sender = Sender::new(limits, "sim", source, world.now);
+        let mut sender = sender.with_doubts(self.doubts.clone());
         sender.bugs.bug = self.bug;
+        // What was told on another connection may not have come.
+        self.rolled.clear();
         let link = world.net.connect(master);
         self.session = Some(Session {
             sender,

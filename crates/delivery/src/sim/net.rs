@@ -53,9 +53,10 @@ impl Net {
         })
     }
 
+    /// Whether a write would not wait. On a connection that was cut it fails at once, however much was on its way.
     pub(super) fn has_room(&mut self, id: u64, end: End) -> bool {
         self.pipes(id, end)
-            .is_none_or(|(_, to, _)| to.bytes.len() < CAPACITY)
+            .is_none_or(|(_, to, _)| to.ended || to.bytes.len() < CAPACITY)
     }
 
     pub(super) fn write(&mut self, id: u64, end: End, bytes: &[u8]) {

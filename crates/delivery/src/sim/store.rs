@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Chance, HOLE, PROOF, met};
 use crate::bug::Bug;
-use crate::control::Held;
+use crate::control::{Held, Missing, Proof};
 use crate::receiver::{Opening, Standing};
 use crate::{EpochId, Hash, Offset, Print};
 
@@ -121,11 +121,22 @@ impl Store {
         newest.map(held).collect()
     }
 
-    pub(super) fn proof(&self, epoch: EpochId, end: u64, len: u64) -> Option<Hash> {
-        let it = self.epochs.get(&epoch)?;
-        let from = end.checked_sub(len)?.checked_sub(it.base)?;
-        let found = it.bytes.get(from as usize..(end - it.base) as usize)?;
-        (!found.contains(&HOLE)).then(|| Hash::of(found))
+    pub(super) fn proof(&self, epoch: EpochId, end: u64, len: u64) -> Proof {
+        let from = end - len;
+        let it = match self.epochs.get(&epoch) {
+            Some(it) if end <= it.base + it.bytes.len() as u64 => it,
+            _ => return None.into(),
+        };
+        let below = (it.base > 0).then_some((0, it.base));
+        let mut missing = below.into_iter().chain(it.holes());
+        match missing.rfind(|hole| hole.0 < end && hole.1 > from) {
+            Some((from, to)) => Some(Missing {
+                from: at(from),
+                to: at(to),
+            })
+            .into(),
+            None => Hash::of(&it.bytes[(from - it.base) as usize..(end - it.base) as usize]).into(),
+        }
     }
 
     /// The holes of an epoch that are recorded or will be with the window.
@@ -305,6 +316,11 @@ impl Epoch {
             }
         }
         holes
+    }
+
+    /// How many bytes are held behind the last hole.
+    pub(super) fn held_at_end(&self) -> usize {
+        self.bytes.iter().rev().take_while(|b| **b != HOLE).count()
     }
 
     /// The last bytes before any gap.

@@ -71,7 +71,7 @@ fn listener(bent: u8, wire: &[u8], now: Instant) {
                 }
                 receiver::Action::Prove { end, len, .. } => {
                     assert!(u64::from(len) <= end.get(), "below the first byte");
-                    receiver.handle_proof(None);
+                    receiver.handle_proof(None.into());
                 }
                 receiver::Action::Control(delivery::Control::Ack(ack)) => {
                     assert!(

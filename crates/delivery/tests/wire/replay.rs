@@ -343,7 +343,7 @@ impl Play {
                 Action::Prove { epoch, end, len } => {
                     let bytes = &stage.held[&name(epoch)];
                     let proof = print(bytes, end.get() as usize, len as usize);
-                    self.receiver.handle_proof(Some(proof.blake3));
+                    self.receiver.handle_proof(proof.blake3.into());
                 }
                 Action::Commit => self.commit(stage),
                 Action::Close(why) => {

@@ -68,6 +68,9 @@ impl Session<'_> {
             if let Why::Branch { of, base } = outcome.why {
                 self.contest(of, base)?;
             }
+            if let Why::Unproved(doubts) = &outcome.why {
+                self.link.doubts = doubts.clone();
+            }
             if let Why::Refused(refuse) = &outcome.why {
                 self.link.board.metrics.refused(&code(refuse.code));
             }

@@ -48,10 +48,10 @@ fn answers_at_most_64_questions() {
             len: 5,
         });
         assert!(matches!(bench.actions()[..], [Action::Prove { .. }]));
-        bench.receiver.handle_proof(None);
+        bench.receiver.handle_proof(None.into());
         assert_eq!(
             bench.actions(),
-            [Action::Control(Control::Proof { blake3: None })]
+            [Action::Control(Control::Proof(None.into()))]
         );
     }
     bench.control(&Control::Prove {

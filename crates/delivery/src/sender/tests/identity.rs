@@ -1,6 +1,7 @@
 //! Which file is which epoch.
 
 use super::*;
+use crate::control::Missing;
 
 #[test]
 fn goes_on_where_the_tail_proves_the_file() {
@@ -22,8 +23,8 @@ fn searches_the_last_common_line_of_another_file() {
             match action {
                 Action::Control(Control::Prove { end, len, .. }) => {
                     let end = end.get() as usize;
-                    let blake3 = Some(Hash::of(&theirs[end - len as usize..end]));
-                    bench.control(&Control::Proof { blake3 });
+                    let hash = Hash::of(&theirs[end - len as usize..end]);
+                    bench.control(&Control::Proof(hash.into()));
                 }
                 Action::LineStart { at, .. } => found = Some(at),
                 other => panic!("{other:?}"),
@@ -104,35 +105,79 @@ fn branches_off_an_epoch_that_is_too_short_to_prove_a_file() {
     );
 }
 
+/// The sibling acknowledged 9 bytes; the file has lost the last five of them.
+fn known_to_another(acked: u64) -> Source {
+    let other = crate::Acked {
+        archive: ANOTHER,
+        offset: at(acked),
+    };
+    Source {
+        acked: vec![other],
+        ..Bench::source(Some(E1), b"one\n")
+    }
+}
+
+const ANOTHER: ArchiveId = ArchiveId::from_bytes([9; 16]);
+
+#[track_caller]
+fn doubts(bench: &mut Bench) -> Doubts {
+    match &bench.actions()[..] {
+        [
+            Action::End(Outcome {
+                why: Why::Unproved(doubts),
+                ..
+            }),
+        ] => doubts.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
 #[test]
 fn asks_another_master_what_this_one_does_not_hold() {
-    // The sibling acknowledged 9 bytes; the file has lost the last five of them.
-    let source = |acked| Source {
-        stream: "decky".to_owned(),
-        epoch: Some(E1),
-        after: None,
-        from: at(0),
-        size: at(4),
-        acked,
-        of: None,
-        base: None,
-        common: Offset::ZERO,
-    };
     let Control::Resume(mut gap) = resume(E1, 9, b"") else {
         panic!()
     };
     gap.tail = Print::of(at(0), b"");
-    let other = crate::Acked {
-        archive: ArchiveId::from_bytes([9; 16]),
-        offset: at(9),
-    };
-    let mut bench = Bench::with(source(vec![other]), b"one\n");
+    let mut bench = Bench::with(known_to_another(9), b"one\n");
     bench.control(&Control::Resume(gap.clone()));
-    bench.ends(&Why::Unproved);
+    doubts(&mut bench);
     // If nobody else has them either, they are a gap that the file may fill.
-    let mut bench = Bench::with(source(Vec::new()), b"one\n");
+    let mut bench = Bench::new(Some(E1), b"one\n");
     bench.control(&Control::Resume(gap));
     assert!(matches!(bench.actions()[..], [Action::LineStart { .. }]));
+}
+
+#[test]
+fn a_gap_that_all_masters_have_is_nobodys_to_prove() {
+    // Each holds all but the first line.
+    let ask = |archive, other, earlier| {
+        let mut source = known_to_another(9);
+        source.acked[0].archive = other;
+        let mut bench = Bench::with(source, b"one\n");
+        bench.sender = bench.sender.with_doubts(earlier);
+        let Control::Resume(resume) = resume(E1, 9, b"tail\n") else {
+            panic!()
+        };
+        bench.control(&Control::Resume(Resume { archive, ..resume }));
+        let actions = bench.actions();
+        assert!(matches!(
+            actions[..],
+            [Action::Control(Control::Prove { .. })]
+        ));
+        let (from, to) = (at(0), at(4));
+        bench.control(&Control::Proof(Some(Missing { from, to }).into()));
+        bench
+    };
+    let mut first = ask(ARCHIVE, ANOTHER, Doubts::default());
+    let told = doubts(&mut first);
+    // The same one again has nothing new to say.
+    doubts(&mut ask(ARCHIVE, ANOTHER, told.clone()));
+    let actions = ask(ANOTHER, ARCHIVE, told).actions();
+    let start = at(0);
+    assert!(
+        matches!(actions[..], [Action::LineStart { at, .. }] if at == start),
+        "{actions:?}"
+    );
 }
 
 #[test]
@@ -142,8 +187,7 @@ fn asks_about_the_whole_of_a_file_that_is_shorter_than_a_head() {
     let (epoch, end, len) = (E1, at(4), 4);
     let prove = Control::Prove { epoch, end, len };
     assert_eq!(bench.actions(), [Action::Control(prove)]);
-    let blake3 = Some(Hash::of(b"one\n"));
-    bench.control(&Control::Proof { blake3 });
+    bench.control(&Control::Proof(Hash::of(b"one\n").into()));
     bench.actions();
     bench.sender.handle_line_start(Some(at(4)));
     let (of, base) = (E1, at(4));
@@ -230,6 +274,29 @@ fn prefers_what_is_known_to_be_common_to_a_beginning() {
         let mut bench = Bench::with(source, &file);
         bench.control(&Control::Epochs(vec![held(E1, &other)]));
         assert_eq!(bench.actions(), [Action::Adopt(adopted)]);
+    }
+}
+
+#[test]
+fn is_not_the_epoch_that_it_is_known_to_have_branched_off() {
+    // All of a sealed epoch, and a branch of it that has more of the file, and is too short to prove it.
+    let file = b"one of many lines\n".repeat(300);
+    let end = file.len() as u64 - 18;
+    let sealed = held(E1, &file[..end as usize]);
+    let mut branch = held(E2, b"one of many lines\n");
+    let print = Print::of(at(file.len() as u64), b"one of many lines\n");
+    (branch.end, branch.head, branch.tail) = (print.end, print, print);
+    let adopted = Action::Adopt(Adopted::Epoch(E1));
+    let shared = Action::LineStart {
+        epoch: None,
+        at: print.end,
+    };
+    for (common, action) in [(end - 18, adopted), (end, shared)] {
+        let mut source = Bench::source(None, &file);
+        source.common = at(common);
+        let mut bench = Bench::with(source, &file);
+        bench.control(&Control::Epochs(vec![branch.clone(), sealed.clone()]));
+        assert_eq!(bench.actions(), [action]);
     }
 }
 

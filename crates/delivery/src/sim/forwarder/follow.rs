@@ -66,6 +66,13 @@ impl Forwarder {
         head && agrees(&known.tail) && read.is_none_or(|(_, print)| agrees(print))
     }
 
+    /// Whether the file begins with more of another epoch than of this one, of which little is known: its copy.
+    fn is_another(&self, known: &Known, file: &File) -> bool {
+        let more = |other: &Known| other.head.len() > known.head.len();
+        let other = |other: &Known| more(other) && file.bytes.starts_with(&other.head);
+        known.head.len() < PROOF && !file.broken && self.state.iter().any(other)
+    }
+
     /// Whether a look may find something to send.
     pub(super) fn news(&self, source: &Source) -> bool {
         let Some((epoch, sent)) = self.session.as_ref().and_then(|s| s.sender.position()) else {
@@ -115,7 +122,11 @@ impl Forwarder {
         let here = |known: &Known, file: &File| known.ino == file.ino;
         let whole =
             |known: &Known, file: &File| !file.broken && file.bytes.len() >= known.head.len();
-        let ranks: [Rank<'_>; 4] = [
+        // Few bytes may begin another file as well, also one that has the inode now.
+        let strong = |known: &Known, file: &File| known.head.len() >= PROOF && whole(known, file);
+        let ranks: [Rank<'_>; 6] = [
+            &|known, file| here(known, file) && strong(known, file),
+            &|known, file| strong(known, file),
             &|known, file| here(known, file) && whole(known, file),
             &|known, file| whole(known, file),
             &|_, file| !file.broken,
@@ -126,7 +137,7 @@ impl Forwarder {
                 let live = source.files[0].ino == file.ino;
                 let is = |at: &usize| {
                     let known = &self.state[*at];
-                    rank(known, file) && self.is(known, file, live)
+                    rank(known, file) && self.is(known, file, live) && !self.is_another(known, file)
                 };
                 let Some(found) = free.iter().position(is) else {
                     return true;

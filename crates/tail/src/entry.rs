@@ -100,24 +100,26 @@ pub(crate) enum Identity {
 impl Entry {
     /// A new epoch with all of `source` before it.
     pub(crate) fn new(id: EpochId, source: Source, now: Now) -> io::Result<Self> {
-        let mut entry = Self::known(
-            Known {
-                epoch: id,
-                ident: source.ident,
-                head: Print::new(0, &[]),
-                first: Vec::new(),
-                tail: Print::new(0, &[]),
-                ended: None,
-                skip: None,
-                spent: false,
-                of: None,
-                base: 0,
-            },
-            now,
-        );
-        entry.size = 0;
+        let mut entry = Self::unseen(id, source.ident, now);
         entry.attach(source, now)?;
         Ok(entry)
+    }
+
+    /// A new epoch of whose file nothing was seen.
+    pub(crate) fn unseen(id: EpochId, ident: Ident, now: Now) -> Self {
+        let known = Known {
+            epoch: id,
+            ident: Ident { size: 0, ..ident },
+            head: Print::new(0, &[]),
+            first: Vec::new(),
+            tail: Print::new(0, &[]),
+            ended: None,
+            skip: None,
+            spent: false,
+            of: None,
+            base: 0,
+        };
+        Self::known(known, now)
     }
 
     /// An epoch from a checkpoint, its file not found yet.
@@ -161,21 +163,7 @@ impl Entry {
 
     /// An epoch whose file is there and can't be read. How long its content is nobody knows.
     pub(crate) fn unreadable(id: EpochId, ident: Ident, now: Now) -> Self {
-        let mut entry = Self::known(
-            Known {
-                epoch: id,
-                ident: Ident { size: 0, ..ident },
-                head: Print::new(0, &[]),
-                first: Vec::new(),
-                tail: Print::new(0, &[]),
-                ended: None,
-                skip: None,
-                spent: false,
-                of: None,
-                base: 0,
-            },
-            now,
-        );
+        let mut entry = Self::unseen(id, ident, now);
         entry.lost = Some(Cause::Unreadable);
         entry
     }
@@ -208,6 +196,17 @@ impl Entry {
 
     /// Reads from `source` from now on, whose content was compared.
     pub(crate) fn attach(&mut self, source: Source, now: Now) -> io::Result<()> {
+        self.hold(source, now);
+        self.see_head()
+    }
+
+    /// The same with what was read of its head, and nothing is read.
+    pub(crate) fn attach_read(&mut self, source: Source, head: Vec<u8>, now: Now) {
+        self.hold(source, now);
+        self.take_head(head);
+    }
+
+    fn hold(&mut self, source: Source, now: Now) {
         self.spent = false;
         self.ident = source.ident;
         self.size = self.size.max(source.length_hint());
@@ -216,7 +215,6 @@ impl Entry {
         self.no_line_at = None;
         self.changed = now.steady;
         self.lost = None;
-        self.see_head()
     }
 
     /// What is left of it is `source`: less than what was seen, and all that was handed out.

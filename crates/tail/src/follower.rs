@@ -15,7 +15,7 @@ use crate::print::Print;
 use crate::siblings::Listing;
 use crate::source::{Ident, Packing, Source};
 use crate::step::Step;
-use crate::strangers::Stranger;
+use crate::strangers::{Stranger, imported};
 
 /// How often the path is looked at while there is something to read.
 const LOOK: Duration = Duration::from_millis(250);
@@ -36,6 +36,8 @@ pub struct Follower {
     pub(crate) syncs: u64,
     pub(crate) changes: u64,
     pub(crate) ids: Box<dyn FnMut() -> EpochId + Send + Sync>,
+    /// Between the steps of naming.
+    pub(crate) moment: Box<dyn FnMut() + Send + Sync>,
     pub(crate) look_at: Option<Instant>,
     pub(crate) listing: Option<Listing>,
     pub(crate) alien_since: Option<Instant>,
@@ -109,6 +111,7 @@ impl Follower {
             syncs: 0,
             changes: 0,
             ids: Box::new(EpochId::random),
+            moment: Box::new(|| {}),
             look_at: None,
             listing: None,
             alien_since: None,
@@ -129,12 +132,12 @@ impl Follower {
         }
         let path = follower.options.path.clone();
         let unreadable = |error| TailError::unreadable(&path)(error);
-        let source = match Source::open(&path, Packing::Plain) {
+        let mut source = match Source::open(&path, Packing::Plain) {
             Ok(source) => source,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(follower),
             Err(error) => return Err(unreadable(error)),
         };
-        let Some(skip) = follower.imported(&source, offset)? else {
+        let Some(skip) = imported(&mut source, offset)? else {
             return Ok(follower);
         };
         let mut entry = Entry::new((follower.ids)(), source, Now::system()).map_err(unreadable)?;
@@ -148,6 +151,13 @@ impl Follower {
     #[must_use]
     pub fn with_ids(mut self, ids: impl FnMut() -> EpochId + Send + Sync + 'static) -> Self {
         self.ids = Box::new(ids);
+        self
+    }
+
+    /// Calls `moment` between the steps of [`Follower::name`], where others may do something to the files. For tests.
+    #[must_use]
+    pub fn with_moments(mut self, moment: impl FnMut() + Send + Sync + 'static) -> Self {
+        self.moment = Box::new(moment);
         self
     }
 

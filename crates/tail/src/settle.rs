@@ -18,7 +18,7 @@ mod known;
 mod places;
 
 pub(crate) use places::is_beginning;
-use places::{born_as, changed_since};
+use places::{born_as, changed_since, is_young};
 pub(crate) use places::{nameless, unread};
 
 /// A rotated file that can't be opened is given so much time before it becomes a gap.
@@ -271,8 +271,8 @@ impl Follower {
         Ok(grown)
     }
 
-    /// Leaves out what is the beginning of the live file: a copy that is being made, before the cut. It is looked at again
-    /// soon; after a while it is a file of its own all the same.
+    /// Leaves out what is the beginning of the live file: a copy, before the cut. While it may be in the making it is looked
+    /// at again soon.
     fn made(
         &mut self,
         files: &mut [Option<Source>],
@@ -287,10 +287,14 @@ impl Follower {
         let held = self.chain.back_mut().and_then(|last| last.source.as_mut());
         let mut result = Ok(());
         if let Some(source) = new.as_mut().or(held) {
-            let count = newer.len();
+            let mut making = false;
             newer.retain(|&at| match files[at].as_mut() {
                 Some(file) if at != live => match is_beginning(file, source, now) {
-                    Ok(making) => !making,
+                    Ok(true) => {
+                        making |= is_young(file, now).unwrap_or(true);
+                        false
+                    }
+                    Ok(false) => true,
                     Err(error) => {
                         result = Err(TailError::unreadable(&file.path)(error));
                         true
@@ -298,7 +302,7 @@ impl Follower {
                 },
                 _ => true,
             });
-            self.unsettled = newer.len() < count;
+            self.unsettled = making;
         }
         files[live] = new;
         result.map(|()| newer)

@@ -114,6 +114,19 @@ impl Source {
         }
     }
 
+    /// When anything of a plain file was last changed, in nanoseconds since 1970. Unlike the stamp of its content nobody
+    /// sets this one (`cp -p`).
+    pub(crate) fn touched_ns(&self) -> io::Result<i64> {
+        let meta = self.look()?;
+        Ok(meta.map_or(0, |meta| meta.ctime() * 1_000_000_000 + meta.ctime_nsec()))
+    }
+
+    /// Whether a file was made after the last change of its content, as its stamps say: these are another file's then.
+    pub(crate) fn is_set_back(&self) -> io::Result<bool> {
+        let ident = self.look()?.map(|meta| Ident::of(&meta));
+        Ok(ident.is_some_and(|ident| ident.born_ns > ident.modified_ns))
+    }
+
     /// The same file, as it is now.
     pub(crate) fn fresh(mut self) -> Self {
         self.durable = 0;

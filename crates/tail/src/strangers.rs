@@ -13,6 +13,9 @@ use crate::print::{PRINT, Print};
 use crate::source::{Kind, Source};
 
 mod naming;
+mod weighing;
+
+pub(crate) use weighing::imported;
 
 /// Files that are asked about, at most, the newest: a receiver tells of so few epochs.
 pub(crate) const MAX_STRANGERS: usize = 24;
@@ -76,16 +79,8 @@ impl Follower {
     /// # Errors
     /// It can't be read now.
     pub fn stranger_size(&mut self, at: usize) -> Result<u64, TailError> {
-        if let Some(stranger) = self.stranger(at)
-            && stranger.head.is_none()
-        {
-            let source = &mut stranger.source;
-            let head = source
-                .piece(0, PRINT)
-                .map_err(TailError::unreadable(&source.path))?;
-            stranger.head = Some(Print::new(head.len() as u64, &head));
-            let length = source.length();
-            stranger.size = Some(length.map_err(TailError::unreadable(&source.path))?);
+        if let Some(stranger) = self.stranger(at) {
+            stranger.note()?;
         }
         match at < self.waiting().saturating_sub(MAX_STRANGERS) {
             true => Ok(0),
@@ -251,6 +246,26 @@ impl Follower {
             return self.contested_source();
         }
         self.stranger(at).map(|stranger| &mut stranger.source)
+    }
+}
+
+impl Stranger {
+    /// Notes what it is when it is asked about, unless that is noted already.
+    fn note(&mut self) -> Result<(), TailError> {
+        if self.head.is_some() {
+            return Ok(());
+        }
+        let source = &mut self.source;
+        let unreadable = TailError::unreadable(source.path.clone());
+        let mut note = || {
+            let head = source.piece(0, PRINT)?;
+            // Nobody writes into a compressed file, and its length takes long.
+            let size = source.is_plain().then(|| source.length()).transpose()?;
+            Ok((Print::new(head.len() as u64, &head), size))
+        };
+        let (head, size) = note().map_err(unreadable)?;
+        (self.head, self.size) = (Some(head), size);
+        Ok(())
     }
 }
 

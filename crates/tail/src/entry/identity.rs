@@ -23,6 +23,17 @@ impl Entry {
         self.sent.max(seen as u64) < WEAK
     }
 
+    /// How many of these first bytes of a file are known to be the epoch's: all that both have, or none.
+    pub(crate) fn shares(&self, first: &[u8]) -> usize {
+        let known = self.head.len().max(self.head_print.len as usize);
+        let len = known.min(first.len());
+        let same = match self.head.get(..len) {
+            Some(head) => head == &first[..len],
+            None => len == known && Print::new(len as u64, &first[..len]) == self.head_print,
+        };
+        if same { len } else { 0 }
+    }
+
     /// Whether `file` holds what is known of this epoch.
     pub(crate) fn matches(&self, file: &mut Source) -> io::Result<bool> {
         if self.unproven() {
@@ -172,15 +183,19 @@ impl Entry {
             && let Some(source) = &mut self.source
         {
             let head = source.piece(0, PRINT)?;
-            if head.starts_with(&self.head) {
-                self.fresh |= self.head.is_empty() && !head.is_empty() && self.sure.is_some();
-                self.head = head;
-                if self.done.end == 0 && self.head_print.len as usize != self.head.len() {
-                    self.head_print = Print::new(self.head.len() as u64, &self.head);
-                    self.grown = true;
-                }
-            }
+            self.take_head(head);
         }
         Ok(())
+    }
+
+    pub(super) fn take_head(&mut self, head: Vec<u8>) {
+        if self.head.len() < PRINT && head.starts_with(&self.head) {
+            self.fresh |= self.head.is_empty() && !head.is_empty() && self.sure.is_some();
+            self.head = head;
+            if self.done.end == 0 && self.head_print.len as usize != self.head.len() {
+                self.head_print = Print::new(self.head.len() as u64, &self.head);
+                self.grown = true;
+            }
+        }
     }
 }

@@ -66,7 +66,7 @@ impl Follower {
                 let start = before.map_or(0, |before| before + 1);
                 let behind = places[index + 1..].iter().flatten().min().copied();
                 let end = behind.filter(|_| weak).unwrap_or(files.len());
-                let Some(at) = find(entry, files, start..end)? else {
+                let Some(at) = find(&self.chain, index, files, start..end)? else {
                     continue;
                 };
                 places[index] = Some(at);

@@ -1,5 +1,6 @@
 //! One epoch and one file: whether they belong together.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 
 use crate::entry::{Entry, MAKING_NS, Part, Stage};
@@ -94,12 +95,15 @@ pub(super) fn recognised(
     Ok(false)
 }
 
-/// The place of the entry's file: at its old inode first, else the oldest of these that holds what it should.
+/// The place of the entry's file: at its old inode first, else the oldest of these that holds what it should. One that
+/// has more in common with another entry of the chain is that one's copy.
 pub(super) fn find(
-    entry: &Entry,
+    chain: &VecDeque<Entry>,
+    index: usize,
     files: &mut [Option<Source>],
     range: Range<usize>,
 ) -> Result<Option<usize>, TailError> {
+    let entry = &chain[index];
     let old = files.iter().position(|file| born_as(file, entry));
     for at in old.into_iter().chain(range) {
         let Some(file) = files[at].as_mut() else {
@@ -113,6 +117,7 @@ pub(super) fn find(
             return Err(TailError::unreadable(&file.path)(source));
         }
         match entry.matches(file) {
+            Ok(true) if Some(at) != old && entry.weak() && is_another(chain, index, file) => {}
             Ok(true) => return Ok(Some(at)),
             Ok(false) => {}
             // A damaged copy is one all the same, if its head is right; reading it will say what is missing.
@@ -125,6 +130,15 @@ pub(super) fn find(
         }
     }
     Ok(None)
+}
+
+/// Whether the file begins with more of another entry than of this one, of which little is known.
+fn is_another(chain: &VecDeque<Entry>, index: usize, file: &mut Source) -> bool {
+    let Ok(first) = file.piece(0, PRINT) else {
+        return false;
+    };
+    let own = chain[index].shares(&first);
+    chain.iter().any(|other| other.shares(&first) > own)
 }
 
 /// Which of the files, but the live one, is the longest that is the beginning of the entry's.
@@ -158,17 +172,27 @@ pub(super) fn short(
     Ok(best.map(|(at, part, _)| (at, part)))
 }
 
-/// Whether all of `file`, which was written a moment ago, stands at the beginning of `live` as well.
+/// Whether a file may still be in the making.
+pub(super) fn is_young(file: &Source, now: Now) -> std::io::Result<bool> {
+    Ok(now.wall_ns().saturating_sub(file.touched_ns()?) < MAKING_NS)
+}
+
+/// Whether all of `file` stands at the beginning of `live` as well, and it is a copy of it: one that may be in the making,
+/// or one that says to be older than it is (`cp -p`). A file that was renamed is neither for long, and may begin as the
+/// live one does, with a banner for example.
 pub(crate) fn is_beginning(
     file: &mut Source,
     live: &mut Source,
     now: Now,
 ) -> std::io::Result<bool> {
-    let young = now.wall_ns().saturating_sub(file.ident.modified_ns) < MAKING_NS;
-    if !young || !file.is_plain() || !live.is_plain() {
+    if !file.is_plain() || !live.is_plain() {
         return Ok(false);
     }
     let length = file.length()?;
+    let aged = length >= PRINT as u64 && file.is_set_back()?;
+    if !aged && !is_young(file, now)? {
+        return Ok(false);
+    }
     let head = file.piece(0, PRINT)?;
     if head.is_empty() || !live.equals(0, &head)? {
         return Ok(false);

@@ -1,16 +1,14 @@
 //! Names for files that waited.
 
+use super::weighing::{Fate, Seen};
 use super::{Answer, Stranger};
-use crate::checkpoint::{First, Skip};
 use crate::entry::{Entry, Stage};
-use crate::epoch::Now;
+use crate::epoch::{EpochId, Now};
 use crate::error::TailError;
 use crate::follower::Follower;
-use crate::print::PRINT;
-use crate::settle::{is_beginning, nameless, unread};
+use crate::settle::{nameless, unread};
 use crate::siblings;
 use crate::source::Source;
-use crate::step::Cause;
 
 impl Follower {
     /// Names the files that waited, in order; those without an answer are new. False: one of them is not what was
@@ -31,55 +29,28 @@ impl Follower {
         Ok(true)
     }
 
+    /// First all is read that the names take; then one look says whether it is still so. What follows reads nothing, and
+    /// looks for nothing: a look that finds files while they get their names would take them for new ones.
     fn name_strangers(&mut self, answers: &[Answer], now: Now) -> Result<bool, TailError> {
-        if let Some(seen) = &self.listing
-            && *seen != siblings::listing(&self.options.path)?
-        {
-            // A copy that was made meanwhile may be what was asked about.
+        let fates = self.weigh(answers, now)?;
+        if !self.stands(answers, now)? {
             self.ask_again();
             return Ok(false);
         }
-        if self.has_changed()? || self.was_cut(now)? {
-            self.ask_again();
-            return Ok(false);
-        }
-        let mut answers = answers.to_vec();
-        answers.resize(self.waiting(), Answer::New);
-        self.drop_copies(&mut answers)?;
-        self.drop_unfinished(&mut answers, now)?;
-        let mut strangers = self.strangers.take().unwrap_or_default();
+        let strangers = self.strangers.take().unwrap_or_default();
         self.strangers = self.unasked.then(Vec::new);
         self.listing = None;
         self.changes += 1;
-        // Before anything is read: more files than wait at a time may stand before those that were named.
+        // More files than wait at a time may stand before those that were named.
         self.unsettled = true;
         self.look_at = None;
-        let lost = self.chain.is_empty();
-        let proven = answers
-            .iter()
-            .position(|answer| matches!(answer, Answer::Is(_) | Answer::Branch { .. }));
-        let ours = self.ours(&mut strangers);
-        let first = [proven, ours].into_iter().flatten().min();
-        for (at, mut stranger) in strangers.into_iter().enumerate() {
-            let answer = answers.get(at).copied().unwrap_or(Answer::New);
-            if answer == Answer::Copy {
-                self.seal_unread(&stranger.source);
-                continue;
-            }
-            let read = match first {
-                _ if !lost => true,
-                _ if answer == Answer::New && self.is_old(&mut stranger) => false,
-                Some(first) => at >= first,
-                None => stranger.live,
-            };
-            if read {
-                let begins = match &self.first {
-                    Some(first) => ours == Some(at) && first.begins(&mut stranger.source),
-                    None => stranger.live,
-                };
-                let import = self.import.filter(|_| begins && proven.is_none() && lost);
+        for (stranger, fate) in strangers.into_iter().zip(fates) {
+            (self.moment)();
+            match fate {
                 // Those that were not named are found, and asked about, again.
-                self.introduce(stranger, answer, import, now)?;
+                Fate::Old => {}
+                Fate::Copy => self.seal_unread(&stranger.source),
+                Fate::Named(seen) => self.introduce(stranger, seen, now),
             }
         }
         self.first = None;
@@ -87,14 +58,32 @@ impl Follower {
         Ok(true)
     }
 
-    /// Whether the live file was cut since it was found: what waits may be its copy, and is compared with it before it
-    /// gets a name.
-    fn was_cut(&mut self, now: Now) -> Result<bool, TailError> {
-        let Some(last) = self.chain.back().filter(|last| last.source.is_some()) else {
+    /// Whether all is what it was when it was read: the files that wait, those of the epochs that they are, or may be
+    /// copies of, and the names. The only look at all of that, and the last one before names are given.
+    fn stands(&mut self, answers: &[Answer], now: Now) -> Result<bool, TailError> {
+        (self.moment)();
+        if self.has_changed()? {
             return Ok(false);
-        };
-        let epoch = last.id;
-        Ok(!self.verify(epoch, now)?)
+        }
+        (self.moment)();
+        let told = answers.iter().filter_map(|answer| match answer {
+            Answer::Is(epoch) => Some(*epoch),
+            _ => None,
+        });
+        // What waits may be a copy of the live file.
+        let last = self.chain.back().map(|last| last.id);
+        let known = |epoch: &EpochId| self.place(*epoch).is_some();
+        let epochs: Vec<EpochId> = told.chain(last).filter(known).collect();
+        for epoch in epochs {
+            // The files still wait: what this finds is taken from among them, or waits with them.
+            if !self.verify(epoch, now)? {
+                return Ok(false);
+            }
+        }
+        (self.moment)();
+        // A copy that was made meanwhile may be what was asked about.
+        let there = siblings::listing(&self.options.path)?;
+        Ok(self.listing.as_ref() == Some(&there))
     }
 
     /// Whether one of the files is not what was asked about any more.
@@ -123,139 +112,37 @@ impl Follower {
 
     /// The same files and what else there is; those that have no name any more are kept.
     fn ask_again(&mut self) {
+        // Not before the directory was looked at.
         self.listing = None;
+        self.unsettled = true;
         for stranger in self.strangers.iter_mut().flatten() {
             (stranger.head, stranger.size) = (None, None);
         }
     }
 
-    /// Whether it is from before our time, as far as that can be told by the file that was live at the first look of all.
-    fn is_old(&self, stranger: &mut Stranger) -> bool {
-        let source = &mut stranger.source;
-        let older = |first: &First| {
-            !stranger.live
-                && source.ident.modified_ns < first.ident.modified_ns
-                && !first.is(source)
-        };
-        stranger.old || self.first.as_ref().is_some_and(older)
-    }
-
-    /// The oldest of the files that are not from before our time: the one that was live at the first look of all, or what
-    /// changed later.
-    pub(super) fn ours(&self, strangers: &mut [Stranger]) -> Option<usize> {
-        let first = self.first.as_ref()?;
-        strangers.iter_mut().position(|stranger| {
-            let source = &mut stranger.source;
-            !stranger.old && first.precedes(source) || first.is(source)
-        })
-    }
-
-    /// Of two files that are the same epoch one is a copy: the shorter one, if the other goes on as it ends. And what
-    /// has no name any more may be in another one.
-    fn drop_copies(&mut self, answers: &mut [Answer]) -> Result<(), TailError> {
-        for one in 0..answers.len() {
-            for other in one + 1..answers.len() {
-                let gone = self.stranger(one).is_some_and(|stranger| stranger.gone);
-                let is = matches!(answers[one], Answer::Is(_));
-                if answers[one] != answers[other] || !is && !gone {
-                    continue;
-                }
-                let (one_size, other_size) = (self.length(one)?, self.length(other)?);
-                let end = one_size.min(other_size);
-                let len = end.min(PRINT as u64) as u32;
-                let mut same = |end, len| -> Result<bool, TailError> {
-                    let one = self.stranger_bytes(one, end, len)?;
-                    Ok(one == self.stranger_bytes(other, end, len)?)
-                };
-                let copy = match is {
-                    true if one_size > other_size => other,
-                    true => one,
-                    // Somebody replaced it, or packed it.
-                    false if one_size <= other_size && end > 0 => one,
-                    false => continue,
-                };
-                if !is && !same(len.into(), len)? {
-                    continue;
-                }
-                if same(end, len)? {
-                    answers[copy] = Answer::Copy;
-                }
-            }
+    /// Gives a file its name, by what was read of it.
+    fn introduce(&mut self, stranger: Stranger, seen: Seen, now: Now) {
+        let Stranger { source, before, .. } = stranger;
+        // Under another name (a hard link).
+        if self.holds(&source) {
+            return;
         }
-        Ok(())
-    }
-
-    /// What is being copied from the live file is in the live file.
-    fn drop_unfinished(&mut self, answers: &mut [Answer], now: Now) -> Result<(), TailError> {
-        let strangers = self.strangers.get_or_insert_default();
-        let Some(at) = strangers.iter().position(|stranger| stranger.live) else {
-            let held = self.chain.back_mut().and_then(|last| last.source.as_mut());
-            let Some(live) = held.filter(|source| source.is_plain()) else {
-                return Ok(());
-            };
-            for (stranger, answer) in strangers.iter_mut().zip(answers) {
-                let source = &mut stranger.source;
-                let path = source.path.clone();
-                if is_beginning(source, live, now).map_err(TailError::unreadable(path))? {
-                    *answer = Answer::Copy;
-                }
-            }
-            return Ok(());
-        };
-        let mut live = strangers.remove(at);
-        let mut result = Ok(());
-        for (index, stranger) in strangers.iter_mut().enumerate() {
-            let answer = &mut answers[if index < at { index } else { index + 1 }];
-            match is_beginning(&mut stranger.source, &mut live.source, now) {
-                Ok(true) => *answer = Answer::Copy,
-                Ok(false) => {}
-                Err(error) => result = Err(TailError::unreadable(&stranger.source.path)(error)),
-            }
-        }
-        strangers.insert(at, live);
-        result
-    }
-
-    fn introduce(
-        &mut self,
-        stranger: Stranger,
-        answer: Answer,
-        import: Option<u64>,
-        now: Now,
-    ) -> Result<(), TailError> {
-        let Stranger {
-            mut source, before, ..
-        } = stranger;
-        let path = source.path.clone();
-        let unreadable = |error| TailError::unreadable(&path)(error);
         let mut id = None;
-        if let Answer::Is(epoch) = answer {
-            // Its file may have been copied, and cut since: then this is where it is found.
-            self.verify(epoch, now)?;
-            let held = |entry: &Entry| {
-                let held = entry.source.as_ref();
-                held.is_some_and(|held| held.ident.same_inode(&source.ident))
-            };
-            if self.chain.iter().any(held) {
-                return Ok(());
-            }
+        if let Answer::Is(epoch) = seen.answer {
             match self.chain.iter_mut().find(|entry| entry.id == epoch) {
                 // We knew it, and could not recognise it: it was put back from a copy.
                 Some(known) if known.source.is_none() && !known.sealed => {
-                    if !known.matches(&mut source).map_err(unreadable)? {
+                    if !seen.known {
                         known.doubt();
                     }
-                    return known.attach(source, now).map_err(unreadable);
+                    known.attach_read(source, seen.head, now);
+                    return;
                 }
                 // What two files have in common proves neither.
                 Some(_) => {}
                 None => id = Some(epoch),
             }
         }
-        let skip = match import {
-            Some(offset) => self.imported(&source, offset)?,
-            None => None,
-        };
         let behind = before.and_then(|before| self.place(before));
         let at = match self.nameless_slot(&source, behind) {
             Some(slot) => {
@@ -263,25 +150,24 @@ impl Follower {
                 if entry.roll != Stage::Done {
                     (entry.cause, entry.gap) = (None, Stage::Due);
                 }
-                entry.attach(source, now).map_err(unreadable)?;
                 slot
             }
             None => {
-                let new = (self.ids)();
-                let entry = Entry::new(new, source, now).map_err(unreadable)?;
+                let entry = Entry::unseen((self.ids)(), source.ident, now);
                 let at = behind.unwrap_or(self.chain.len());
                 self.chain.insert(at, entry);
                 at
             }
         };
         let entry = &mut self.chain[at];
-        (entry.id, entry.skip) = (id.unwrap_or(entry.id), skip);
-        if let Answer::Branch { of, base } = answer {
-            (entry.of, entry.base) = (of, base);
+        entry.attach_read(source, seen.head, now);
+        (entry.id, entry.skip) = (id.unwrap_or(entry.id), seen.skip);
+        if let Some((of, print)) = seen.branch {
+            (entry.of, entry.base) = (of, print.end);
+            entry.go_to(print);
             let id = entry.id;
-            self.seek(id, base)?;
+            self.forget(id);
         }
-        Ok(())
     }
 
     /// An epoch that was named before anything of its file was seen, and whose file this is: by its inode, or because
@@ -304,22 +190,5 @@ impl Follower {
         if let Some(entry) = self.chain.iter_mut().find(is) {
             entry.sealed = true;
         }
-    }
-
-    /// What another program has forwarded of a file up to `offset`, and the rest of the line there.
-    pub(crate) fn imported(&self, source: &Source, offset: u64) -> Result<Option<Skip>, TailError> {
-        if offset == 0 || source.ident.size < offset {
-            return Ok(None);
-        }
-        let mut source = Source::open(&source.path, crate::source::Packing::Plain)
-            .map_err(TailError::unreadable(&source.path))?;
-        let to = crate::reading::next_line(&mut source, offset - 1)
-            .map_err(TailError::unreadable(&source.path))?;
-        // The rest of an unfinished line is passed over once its LF is there.
-        Ok(Some(Skip {
-            from: 0,
-            to: to.unwrap_or(offset),
-            cause: Cause::Imported,
-        }))
     }
 }

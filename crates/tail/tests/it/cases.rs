@@ -48,12 +48,17 @@ impl Case {
         Follower::new(Options::new(self.log()), None)
     }
 
+    /// The next step, with all graces over.
+    pub(crate) fn step(&mut self, follower: &mut Follower) -> Step {
+        self.now = self.now.later(Duration::from_secs(6));
+        follower.next(&mut self.bytes, self.now).unwrap()
+    }
+
     /// Everything up to the next idle, with all graces over.
     pub(crate) fn all(&mut self, follower: &mut Follower) -> (Vec<u8>, Vec<Step>) {
         let (mut bytes, mut steps) = (Vec::new(), Vec::new());
         loop {
-            self.now = self.now.later(Duration::from_secs(6));
-            match follower.next(&mut self.bytes, self.now).unwrap() {
+            match self.step(follower) {
                 Step::Idle(_) => return (bytes, steps),
                 step => {
                     steps.push(step);
@@ -65,6 +70,19 @@ impl Case {
                 }
             }
         }
+    }
+}
+
+/// Whether all that was expected came once, and no gap with it.
+pub(crate) fn came(bytes: &[u8], steps: &[Step], expected: &[u8]) -> Result<(), String> {
+    let gap = steps.iter().any(|step| matches!(step, Step::Gap(_)));
+    match bytes == expected && !gap {
+        true => Ok(()),
+        false => Err(format!(
+            "{} octets for {}: {steps:?}",
+            bytes.len(),
+            expected.len()
+        )),
     }
 }
 
@@ -424,67 +442,4 @@ fn a_receiver_may_say_where_to_go_on() {
     assert!(follower.seek(span.epoch, 4).unwrap());
     assert_eq!(case.all(&mut follower).0, b"two\n");
     assert_eq!(follower.checkpoint().epochs[0].offset(), 8);
-}
-
-/// A file of one byte is cut and written anew; what is left of it to look for begins as any other file may.
-#[test]
-fn a_short_beginning_does_not_make_a_young_file_an_old_one() {
-    let mut case = Case::new();
-    case.append("a.log", b"zero\n");
-    let mut follower = case.follow();
-    case.all(&mut follower);
-    case.rename("a.log", "a.log.1");
-    case.append("a.log", b"\n");
-    // Both are known; the first one is not over yet.
-    follower.observe(case.now).unwrap();
-    let live = OpenOptions::new().write(true).open(case.log()).unwrap();
-    live.set_len(0).unwrap();
-    case.append("a.log", b"rewritten, as long as it takes\n");
-    case.rename("a.log.1", "a.log.2");
-    case.rename("a.log", "a.log.1");
-    follower.observe(case.now).unwrap();
-    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    gzip.write_all(b"rewritten, as long as it takes\n").unwrap();
-    fs::write(case.path("a.log.1.gz"), gzip.finish().unwrap()).unwrap();
-    fs::remove_file(case.path("a.log.1")).unwrap();
-    case.append("a.log", b"another one\n");
-    follower.observe(case.now).unwrap();
-    case.rename("a.log.2", "a.log.3");
-    case.rename("a.log.1.gz", "a.log.2.gz");
-    case.rename("a.log", "a.log.1");
-    case.append("a.log", b"\nthe young one\n");
-    let (bytes, _) = case.all(&mut follower);
-    assert_eq!(
-        String::from_utf8_lossy(&bytes),
-        "rewritten, as long as it takes\nanother one\n\nthe young one\n"
-    );
-}
-
-/// A finished file of one byte, and a younger one of the same byte.
-#[test]
-fn a_short_old_file_does_not_hide_what_stands_before_a_young_one() {
-    let mut case = Case::new();
-    case.append("a.log", b"\n");
-    let mut follower = case.follow();
-    case.all(&mut follower);
-    let live = OpenOptions::new().write(true).open(case.log()).unwrap();
-    live.set_len(0).unwrap();
-    case.append("a.log", &[b'x'; 70]);
-    case.append("a.log", b"\n");
-    case.all(&mut follower);
-    let stored = follower.checkpoint();
-    drop(follower);
-    case.append("a.log", b"not sent yet\n");
-    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    gzip.write_all(&fs::read(case.log()).unwrap()).unwrap();
-    fs::write(case.path("a.log.2.gz"), gzip.finish().unwrap()).unwrap();
-    fs::remove_file(case.log()).unwrap();
-    case.append("a.log.1", b"\n");
-    case.append("a.log", b"the young one\n");
-    let mut follower = Follower::new(Options::new(case.log()), Some(stored));
-    let (bytes, _) = case.all(&mut follower);
-    assert_eq!(
-        String::from_utf8_lossy(&bytes),
-        "not sent yet\n\nthe young one\n"
-    );
 }

@@ -5,8 +5,10 @@
     reason = "a test ends where it is surprised, and says with which seed"
 )]
 
+mod alike;
 mod around;
 mod cases;
 mod model;
 mod moments;
+mod naming;
 mod receiver;

@@ -16,6 +16,10 @@ test:
 ci:
     sh deploy/bootstrap.sh ci
 
+# a crate's tests with other drawn inputs than usual; a failure names its seed
+explore crate seed=`od -An -N4 -tu4 /dev/urandom | tr -d ' '` cases="2000":
+    PROPTEST_RNG_SEED={{seed}} PROPTEST_CASES={{cases}} cargo test -p {{crate}} || { echo "seed {{seed}}"; exit 1; }
+
 # the end-to-end tests: real programs, daemons and peers
 e2e *args:
     cargo test -p swarm {{args}}

@@ -165,6 +165,9 @@ impl Link {
         let ledger = Arc::clone(&self.shared.ledger);
         let written = tokio::task::spawn_blocking(move || {
             let mut ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(torn) = ledger.mend()? {
+                warn!(path = %torn.quarantine.display(), bytes = torn.len, "ledger's torn end set aside");
+            }
             ledger.append(&[fact], SystemTime::now())
         })
         .await

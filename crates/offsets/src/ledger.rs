@@ -180,6 +180,20 @@ impl Ledger {
         }
     }
 
+    /// Opens the ledger again where a write failed before; otherwise nothing is done. A line that the failure tore is set
+    /// aside, and reported.
+    ///
+    /// # Errors
+    /// [`LedgerError`], as of [`Ledger::open`].
+    pub fn mend(&mut self) -> Result<Option<Torn>, LedgerError> {
+        if !self.failed {
+            return Ok(None);
+        }
+        let OpenedLedger { ledger, torn } = Self::open(&self.path)?;
+        *self = ledger;
+        Ok(torn)
+    }
+
     /// Where it ends now.
     #[must_use]
     pub fn end(&self) -> LedgerEnd {
@@ -196,7 +210,7 @@ impl Ledger {
     /// fact with a field `segment` takes back the losses of its epoch from its base on: they can be told again.
     ///
     /// # Errors
-    /// [`LedgerError`]; after an IO error the ledger has to be opened again.
+    /// [`LedgerError`]; after an IO error the ledger has to be [mended](Ledger::mend).
     pub fn append(&mut self, facts: &[Fact], at: SystemTime) -> Result<usize, LedgerError> {
         if self.failed {
             return Err(LedgerError::Failed {

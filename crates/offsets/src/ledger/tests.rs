@@ -47,6 +47,30 @@ fn goes_on_where_it_was_left_and_nowhere_else() {
 }
 
 #[test]
+fn goes_on_after_a_write_that_failed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ledger.jsonl");
+    let mut ledger = open(&path);
+    ledger.append(&[gap(0, 5)], at_time(1)).unwrap();
+    assert_eq!(ledger.mend().unwrap(), None);
+    let whole = fs::read(&path).unwrap();
+    ledger.file = OpenOptions::new().append(true).open("/dev/full").unwrap();
+    let full = ledger.append(&[gap(9, 5)], at_time(2));
+    assert!(matches!(full, Err(LedgerError::Io { .. })), "{full:?}");
+    // What got in before the disk was full.
+    fs::write(&path, [&whole[..], b"{\"seq\":"].concat()).unwrap();
+    let again = ledger.append(&[gap(9, 5)], at_time(3));
+    assert!(
+        matches!(again, Err(LedgerError::Failed { .. })),
+        "{again:?}"
+    );
+    assert_eq!(ledger.mend().unwrap().map(|torn| torn.len), Some(7));
+    assert_eq!(ledger.append(&[gap(9, 5)], at_time(4)).unwrap(), 1);
+    assert_eq!(ledger.append(&[gap(9, 5)], at_time(5)).unwrap(), 0);
+    assert_eq!(Ledger::verify(&path).unwrap().facts, 2);
+}
+
+#[test]
 fn writes_the_fixed_fields_in_order_and_chains_lines() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("ledger.jsonl");

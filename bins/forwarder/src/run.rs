@@ -41,7 +41,7 @@ pub fn run(path: &Path) -> Result<(), Failure> {
         forward(&config, Limits::default(), stop).await
     })?;
     // A read that a dead disk never ends must not keep us from ending.
-    runtime.shutdown_timeout(Duration::from_secs(1));
+    runtime.shutdown_timeout(CLOSE);
     Ok(())
 }
 
@@ -124,8 +124,21 @@ pub async fn forward(
     service::notify::stopping();
     status.shutdown().await;
     bus.close().await;
+    close(shared.store).await;
     Ok(result?)
 }
+
+/// Closes the state, so that it is in one file for whoever copies it. On a dead disk that may never end.
+async fn close(store: Store) {
+    match tokio::time::timeout(CLOSE, store.close()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => warn!(error = %anyhow::Error::from(error), "state is left open"),
+        Err(_) => warn!("state is left open: the disk does not answer"),
+    }
+}
+
+/// Longest wait for the state's last write.
+const CLOSE: Duration = Duration::from_secs(1);
 
 /// Waits for the stop, tells the streams and joins them. A stream that fails ends the program: its unit starts it
 /// again, and what went wrong is in the log.

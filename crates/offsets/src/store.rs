@@ -128,6 +128,22 @@ impl Store {
         })
     }
 
+    /// Closes the file if this is the last clone: then all of the state is in one file. Otherwise that comes some time
+    /// after the last clone is dropped.
+    ///
+    /// # Errors
+    /// [`StoreError::Query`]; what was committed holds all the same.
+    pub async fn close(self) -> Result<(), StoreError> {
+        let Some(inner) = Arc::into_inner(self.inner) else {
+            return Ok(());
+        };
+        let closed = inner.connection.into_inner().close().await;
+        closed.map_err(|source| StoreError::Query {
+            path: inner.path,
+            source,
+        })
+    }
+
     /// The SQLite file.
     #[must_use]
     pub fn path(&self) -> &Path {

@@ -1,13 +1,12 @@
 //! A directory with a CA, a worker's identity, a log file and a forwarder.
 
 use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use forwarder::{Config, Limits};
 use pki::{Authority, Enrolment, InitOptions};
-use service::Failure;
 use service::config::Environment;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -80,27 +79,15 @@ impl Bed {
     /// Keeps a copy of the forwarder's state.
     pub(crate) fn keep_state(&self) {
         let copy = self.dir.path().join("copy");
-        loop {
-            fs::create_dir(&copy).unwrap();
-            match self.copy_state(&copy) {
-                Ok(()) => return,
-                // The database is still being closed: its journal went away under the copy.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    fs::remove_dir_all(&copy).unwrap();
-                }
-                Err(error) => panic!("{error}"),
+        fs::create_dir(&copy).unwrap();
+        for file in fs::read_dir(self.state()).unwrap() {
+            let file = file.unwrap();
+            let name = file.file_name();
+            assert!(!name.to_string_lossy().ends_with("-wal"), "it is closed");
+            if file.file_type().unwrap().is_file() {
+                fs::copy(file.path(), copy.join(name)).unwrap();
             }
         }
-    }
-
-    fn copy_state(&self, copy: &Path) -> io::Result<()> {
-        for file in fs::read_dir(self.state())? {
-            let file = file?;
-            if file.file_type()?.is_file() {
-                fs::copy(file.path(), copy.join(file.file_name()))?;
-            }
-        }
-        Ok(())
     }
 
     /// Puts the copy in the place of the state.
@@ -143,10 +130,11 @@ impl Bed {
         let status = config.status.clone();
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(async move {
-            forwarder::forward(&config, limits, async {
+            let stop = async {
                 let _ = stopped.await;
-            })
-            .await
+            };
+            // Said here, as whoever waits for what it does would wait in vain.
+            forwarder::forward(&config, limits, stop).await.unwrap();
         });
         Running {
             stop: Some(stop),
@@ -179,7 +167,7 @@ pub(crate) fn limits() -> Limits {
 /// A forwarder in this process.
 pub(crate) struct Running {
     stop: Option<oneshot::Sender<()>>,
-    task: JoinHandle<Result<(), Failure>>,
+    task: JoinHandle<()>,
     status: service::status::Listen,
 }
 
@@ -187,12 +175,12 @@ impl Running {
     /// Stops it in order.
     pub(crate) async fn stop(mut self) {
         let _ = self.stop.take().unwrap().send(());
-        self.task.await.unwrap().unwrap();
+        self.task.await.unwrap();
     }
 
     /// Waits until it has ended in order by itself.
     pub(crate) async fn ended(self) {
-        self.task.await.unwrap().unwrap();
+        self.task.await.unwrap();
     }
 
     /// Its stream's part of the status page.

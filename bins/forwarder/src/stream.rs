@@ -142,7 +142,11 @@ impl Course {
             }
             return Ok(Turn::Again);
         }
-        match ask::ask(link, connection, stop).await? {
+        match ask::ask(link, connection, self.asking.begun(), stop).await? {
+            Ok(answers) if answers.len() < link.strangers() => {
+                self.asking.begin(answers);
+                Ok(Turn::Again)
+            }
             Ok(answers) => {
                 self.asking.answered(answers);
                 if link.decide(&mut self.asking).await? {

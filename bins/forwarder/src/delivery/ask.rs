@@ -18,6 +18,8 @@ use crate::link::Link;
 pub(crate) struct Asking {
     at: usize,
     answers: Vec<Option<Vec<Answer>>>,
+    /// What the master `at` has said of the first files.
+    begun: Vec<Answer>,
     /// Since when a master can't be reached.
     since: Option<Instant>,
 }
@@ -28,6 +30,7 @@ impl Asking {
         Self {
             at: 0,
             answers: vec![None; masters.max(1)],
+            begun: Vec::new(),
             since: None,
         }
     }
@@ -37,9 +40,20 @@ impl Asking {
         self.at
     }
 
+    /// What it has said of the first files.
+    pub(crate) fn begun(&self) -> &[Answer] {
+        &self.begun
+    }
+
+    /// It has answered so far, and has to be asked on.
+    pub(crate) fn begin(&mut self, answers: Vec<Answer>) {
+        self.begun = answers;
+    }
+
     /// It has answered, file by file.
     pub(crate) fn answered(&mut self, answers: Vec<Answer>) {
         self.answers[self.at] = Some(answers);
+        self.begun.clear();
         self.next();
     }
 
@@ -59,8 +73,11 @@ impl Asking {
         let count = self.answers.len();
         let open = (1..=count)
             .map(|step| (self.at + step) % count)
-            .find(|at| self.answers[*at].is_none());
-        self.at = open.unwrap_or(0);
+            .find(|at| self.answers[*at].is_none())
+            .unwrap_or(0);
+        if std::mem::replace(&mut self.at, open) != open {
+            self.begun.clear();
+        }
     }
 
     /// What the files are, once all masters have answered, or one has and the others can't be reached for `limit`.
@@ -108,19 +125,27 @@ fn better(one: Answer, other: Answer) -> Answer {
     }
 }
 
-/// Asks a master about all files that wait. In the inner error: why it could not be asked.
+/// Asks a master about the files that wait, after those of which it has `begun` to speak, and gives what it said of all of
+/// them. Of fewer than there are: the connection's questions are used up. In the inner error: why it could not be asked.
 ///
 /// # Errors
 /// Only what no other connection would mend.
 pub(crate) async fn ask(
     link: &mut Link,
     connection: Connection,
+    begun: &[Answer],
     stop: &mut watch::Receiver<bool>,
 ) -> anyhow::Result<Result<Vec<Answer>, String>> {
     let mut talk = Talk::new(connection);
-    let mut sender = None;
-    let mut answers = Vec::new();
-    for at in 0..link.tailer.here()?.strangers() {
+    let mut sender: Option<Sender> = None;
+    let mut answers = begun.to_vec();
+    for at in answers.len()..link.tailer.here()?.strangers() {
+        if sender
+            .as_ref()
+            .is_some_and(|sender| !sender.has_questions())
+        {
+            break;
+        }
         let size = match link.tailer.with(move |f| f.stranger_size(at)).await? {
             Ok(size) => size,
             Err(error) => {

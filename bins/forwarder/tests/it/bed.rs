@@ -63,7 +63,7 @@ impl Bed {
     }
 
     pub(crate) fn rotate(&self) {
-        for number in (1..9).rev() {
+        for number in (1..20).rev() {
             let from = self.dir.path().join(format!("decky.log.{number}"));
             if from.exists() {
                 fs::rename(

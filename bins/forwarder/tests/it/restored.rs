@@ -52,6 +52,34 @@ async fn a_lost_state_directory_repeats_nothing() {
     assert_eq!(master.archive().epochs.len(), 5);
 }
 
+/// Each of them may be any of the epochs: more questions than one connection has.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_short_files_are_all_asked_about() {
+    const FILES: u64 = 16;
+    let bed = Bed::new().await;
+    let master = Master::start(&bed).await;
+    let forwarder = bed.start(&[master.port]);
+    let mut text = Vec::new();
+    for n in 0..FILES {
+        if n > 0 {
+            bed.rotate();
+        }
+        let more = format!("{n:0len$}\n", len = 20 + 10 * n as usize).into_bytes();
+        bed.append(&more);
+        text.extend_from_slice(&more);
+        master.has(&text).await;
+    }
+    forwarder.stop().await;
+    fs::remove_dir_all(bed.state()).unwrap();
+    let more = lines(1000..1010);
+    bed.append(&more);
+    text.extend_from_slice(&more);
+    let forwarder = bed.start(&[master.port]);
+    master.has(&text).await;
+    forwarder.stop().await;
+    assert_same(&master.archive().text(), &text);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_first_start_reads_the_live_file_alone() {
     let bed = Bed::new().await;

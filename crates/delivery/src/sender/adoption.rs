@@ -1,6 +1,7 @@
 //! Which of a listener's epochs a file is whose name was lost.
 
 use super::*;
+use crate::control::MAX_EPOCHS;
 
 /// The epochs of a listener, compared one after the other with the file: the head first, then the tail. Either alone
 /// may be what many files hold. A file that is shorter than a head is compared with as much of the epoch.
@@ -40,6 +41,14 @@ impl Sender {
             State::Ended => Ok(()),
             _ => Err(Misuse("no epoch was to be adopted")),
         }
+    }
+
+    /// Whether the questions of this connection are enough for another epoch whose name was lost; otherwise it takes a
+    /// new connection.
+    #[must_use]
+    pub fn has_questions(&self) -> bool {
+        // Its hello, and one about each epoch that can be listed.
+        self.proofs + 1 + MAX_EPOCHS as u32 <= self.limits.proofs
     }
 
     pub(super) fn adopted(&mut self, adopted: Adopted) {

@@ -24,6 +24,22 @@ fn every_master_is_asked() {
 }
 
 #[test]
+fn what_a_master_has_begun_to_say_is_no_answer_and_its_alone() {
+    let mut asking = Asking::new(2);
+    asking.begin(vec![IS]);
+    assert_eq!(asking.begun(), [IS]);
+    assert_eq!(asking.decided(Instant::now() + LIMIT, LIMIT), None);
+    asking.failed(Instant::now());
+    assert_eq!((asking.master(), asking.begun()), (1, &[][..]));
+    let mut asking = Asking::new(1);
+    asking.begin(vec![IS]);
+    asking.failed(Instant::now());
+    assert_eq!(asking.begun(), [IS], "the same master goes on");
+    asking.answered(vec![IS, Answer::New]);
+    assert_eq!(asking.begun(), []);
+}
+
+#[test]
 fn a_master_that_is_away_is_waited_for_a_while() {
     let now = Instant::now();
     let mut asking = Asking::new(2);

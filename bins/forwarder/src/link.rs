@@ -81,18 +81,21 @@ impl Link {
         options.durable = config.delivery != Delivery::Plain;
         options.ask = config.delivery != Delivery::Plain;
         let stored = state::load(&shared.store, &stream.name).await?;
-        let follower = match (&stored, &stream.import_offset) {
-            (None, Some(import)) => {
-                let offset = import::offset(import)
-                    .await
-                    .context("import DECNET's offset")?;
-                info!(stream = %stream.name, path = %import.display(), offset, "first start: DECNET's offset");
-                match offset {
-                    Some(offset) => Follower::import(options, offset)?,
-                    None => Follower::new(options, None),
-                }
-            }
-            _ => Follower::new(options, stored.clone().map(|stored| stored.checkpoint)),
+        let checkpoint = stored.as_ref().map(|stored| stored.checkpoint.clone());
+        // Until a master has said that it does not know the file, its first lines are still DECNET's.
+        let named = checkpoint
+            .as_ref()
+            .is_some_and(|known| !known.epochs.is_empty());
+        let offset = match &stream.import_offset {
+            Some(import) if !named => import::offset(import)
+                .await
+                .context("import DECNET's offset")?
+                .inspect(|offset| info!(stream = %stream.name, path = %import.display(), offset, "first start: DECNET's offset")),
+            _ => None,
+        };
+        let follower = match offset {
+            Some(offset) => Follower::import(options, checkpoint, offset)?,
+            None => Follower::new(options, checkpoint),
         };
         let watch = Watch::new(&stream.path)
             .inspect_err(|error| warn!(stream = %stream.name, %error, "no watch on the file, polling instead"))

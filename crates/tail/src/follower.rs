@@ -120,12 +120,17 @@ impl Follower {
 
     /// Follows a path of which another program has forwarded the first `offset` bytes: begins behind the next LF, with
     /// a [`Gap`](crate::Gap) up to there. If the live file is shorter it is another one, and read from its start. With
-    /// [`Options::ask`] that is decided by [`Follower::name`], for a file that no receiver knows.
+    /// [`Options::ask`] that is decided by [`Follower::name`], for a file that no receiver knows; until then the checkpoint
+    /// has no epochs, and the offset is to be given again.
     ///
     /// # Errors
     /// The live file can't be read.
-    pub fn import(options: Options, offset: u64) -> Result<Self, TailError> {
-        let mut follower = Self::new(options, None);
+    pub fn import(
+        options: Options,
+        checkpoint: Option<Checkpoint>,
+        offset: u64,
+    ) -> Result<Self, TailError> {
+        let mut follower = Self::new(options, checkpoint);
         if follower.options.ask {
             follower.import = Some(offset);
             return Ok(follower);

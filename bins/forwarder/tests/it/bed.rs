@@ -125,7 +125,10 @@ impl Bed {
     }
 
     pub(crate) fn start_with(&self, masters: &[u16], more: &str, limits: Limits) -> Running {
-        let config = self.config(masters, more);
+        self.launch(self.config(masters, more), limits)
+    }
+
+    pub(crate) fn launch(&self, config: Config, limits: Limits) -> Running {
         fs::create_dir_all(self.state()).unwrap();
         let status = config.status.clone();
         let (stop, stopped) = oneshot::channel::<()>();

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::time::SystemTime;
 
-use crate::bed::{Bed, lines};
+use crate::bed::{Bed, lines, until};
 use crate::receiver::Receiver;
 
 fn program(args: &[&str], environment: &[(&str, &str)]) -> Output {
@@ -262,22 +262,30 @@ async fn begins_where_decnets_forwarder_stopped() {
     connection.close().await.unwrap();
 
     bed.append(&lines(0..10));
-    let config = bed.config_file(&[receiver.port], "");
-    let text = fs::read_to_string(&config).unwrap() + &format!("import_offset = {db:?}\n");
-    fs::write(&config, text).unwrap();
-    let (config, _) =
-        forwarder::Config::load(&config, &service::config::Environment::of([])).unwrap();
-    fs::create_dir_all(bed.state()).unwrap();
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let task = tokio::spawn(async move {
-        forwarder::forward(&config, crate::bed::limits(), async {
-            let _ = stopped.await;
-        })
-        .await
-    });
+    let start = |port| {
+        let config = bed.config_file(&[port], "");
+        let text = fs::read_to_string(&config).unwrap() + &format!("import_offset = {db:?}\n");
+        fs::write(&config, text).unwrap();
+        let environment = service::config::Environment::of([]);
+        let (config, _) = forwarder::Config::load(&config, &environment).unwrap();
+        bed.launch(config, crate::bed::limits())
+    };
+    // Nobody is there at first, and something is stored all the same.
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = nobody.local_addr().unwrap().port();
+    drop(nobody);
+    let forwarder = start(port);
+    until(async || forwarder.stream().await.is_some()).await;
+    until(async || {
+        let metrics = forwarder.metrics().await;
+        let stored = metrics.lines().find(|line| line.contains("commits_total{"));
+        stored.is_some_and(|line| !line.ends_with(" 0"))
+    })
+    .await;
+    forwarder.stop().await;
+    let forwarder = start(receiver.port);
     receiver.has(4).await;
-    let _ = stop.send(());
-    task.await.unwrap().unwrap();
+    forwarder.stop().await;
     let expected: Vec<_> = (6..10).map(crate::bed::line).collect();
     assert!(receiver.messages() == expected, "from the next line on");
     let ledger = bed.ledger();

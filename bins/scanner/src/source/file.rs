@@ -59,7 +59,7 @@ impl FileSource {
             (None, Start::Beginning) => (Follower::new(options, None), BTreeSet::new()),
             (None, Start::End) => {
                 let size = std::fs::metadata(path).map_or(0, |meta| meta.len());
-                let follower = Follower::import(options, size)
+                let follower = Follower::import(options, None, size)
                     .with_context(|| format!("begin at the end of {}", path.display()))?;
                 (follower, BTreeSet::new())
             }

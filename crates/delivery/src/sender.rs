@@ -185,8 +185,9 @@ impl Sender {
         } else if over(self.ack_by) {
             self.end(Why::Late("ack"));
         } else if over(self.finish_by) {
-            let why = self.finish.take().unwrap_or(Why::Drained);
-            self.end(why);
+            // Another epoch is next once everything is acknowledged, which it is not.
+            let finish = self.finish.take().filter(|why| *why != Why::Elsewhere);
+            self.end(finish.unwrap_or(Why::Drained));
         } else if now >= self.beat_at {
             self.beat_at = now + self.limits.beat;
             self.actions.push_back(Action::Beat);

@@ -349,6 +349,26 @@ fn a_drain_ends_at_its_time() {
 }
 
 #[test]
+fn a_drain_that_cuts_the_wait_for_acks_short_leads_nowhere_else() {
+    let mut bench = Bench::open();
+    bench.lines(100);
+    let step = bench.sender.handle_step(Step::Elsewhere, bench.now);
+    step.unwrap();
+    bench.control(&Control::Drain { after_ms: 1000 });
+    let actions = bench.pass(1);
+    assert!(
+        matches!(
+            actions.last(),
+            Some(Action::End(Outcome {
+                why: Why::Drained,
+                ..
+            }))
+        ),
+        "{actions:?}"
+    );
+}
+
+#[test]
 fn garbage_ends_it() {
     let mut bench = Bench::open();
     bench.sender.handle_control(b"{", bench.now);

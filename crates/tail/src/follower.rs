@@ -177,8 +177,9 @@ impl Follower {
     /// Something can't be read now; nothing is lost, ask again later.
     pub fn next(&mut self, buf: &mut Vec<u8>, now: Now) -> Result<Step, TailError> {
         buf.clear();
-        if buf.capacity() > self.options.read.max(1 << 10) * 2 {
-            buf.shrink_to(self.options.read);
+        let usual = self.options.read.min(self.options.max_line as usize + 1);
+        if buf.capacity() > usual.max(1 << 10) * 2 {
+            buf.shrink_to(usual);
         }
         if self.unconfirmed.len() >= MAX_UNCONFIRMED {
             return Ok(Step::Idle(Duration::from_millis(10)));
@@ -324,6 +325,7 @@ impl Follower {
             } else if live && !last.unproven() && !self.unsettled && !self.unasked {
                 // The newest epoch that we know is the live one: nothing came after it.
                 self.strangers.take_if(|strangers| strangers.is_empty());
+                self.tidy(now);
                 return Ok(false);
             }
             // What stood in an empty file for a moment may have been copied away: a new name would say so.

@@ -177,7 +177,7 @@ impl Source {
         }
     }
 
-    /// Appends bytes from `offset` on until `buf` holds `want` bytes or the file ends; says whether it ended.
+    /// Appends bytes from `offset` on until `buf` holds `want` bytes, or fewer where the file ends; says whether it ended.
     pub(crate) fn fill(&mut self, buf: &mut Vec<u8>, offset: u64, want: usize) -> io::Result<bool> {
         if want > buf.capacity() {
             buf.reserve_exact(want - buf.len());
@@ -192,6 +192,8 @@ impl Source {
                         Err(error) => return Err(error.into()),
                     }
                 }
+                // A buffer that was used for longer lines has room for more.
+                buf.truncate(want);
                 Ok(false)
             }
             Kind::Gzip(gzip) => gzip.fill(buf, offset, want),

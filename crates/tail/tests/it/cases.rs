@@ -300,6 +300,30 @@ fn a_damaged_copy_gives_what_it_has_and_a_gap() {
 }
 
 #[test]
+fn a_receiver_that_takes_less_than_the_last_one_gets_no_longer_line() {
+    let mut case = Case::new();
+    case.append("a.log", &[&[b'x'; 50_000][..], b"\n"].concat());
+    let mut follower = case.follow();
+    case.all(&mut follower);
+    follower.set_max_line(8192);
+    let mut text = Vec::new();
+    for len in [10, 8192, 8193, 20_000, 10] {
+        text.extend(std::iter::repeat_n(b'y', len));
+        text.push(b'\n');
+    }
+    case.append("a.log", &text);
+    let mut came = Vec::new();
+    while came.len() < text.len() {
+        let step = case.step(&mut follower);
+        assert!(!matches!(step, Step::Idle(_)), "{} octets", came.len());
+        let longest = case.bytes.split(|&b| b == b'\n').map(<[u8]>::len).max();
+        assert!(longest <= Some(8192), "{longest:?} in {step:?}");
+        came.extend_from_slice(&case.bytes);
+    }
+    assert!(came == text);
+}
+
+#[test]
 fn a_long_line_does_not_keep_its_buffer() {
     let mut case = Case::new();
     let mut options = Options::new(case.log());

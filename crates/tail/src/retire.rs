@@ -1,5 +1,7 @@
 //! Epochs that come to nothing or to their end: written off, or let go of.
 
+use std::os::unix::fs::MetadataExt as _;
+
 use crate::entry::{Entry, Stage};
 use crate::epoch::Now;
 use crate::follower::Follower;
@@ -54,11 +56,15 @@ impl Follower {
                 continue;
             }
             watched += 1;
-            let nameless = entry.cause == Some(RollCause::Gone);
             let over = match &entry.source {
                 None => true,
                 Some(source) if !source.is_plain() => entry.sent >= entry.size,
-                Some(_) => entry.quiet(now, if nameless { late_gone } else { late }),
+                Some(source) => match source.look() {
+                    Ok(Some(meta)) if meta.len() > entry.sent => false,
+                    // To hold a deleted file open keeps its place on the disk.
+                    Ok(Some(meta)) if meta.nlink() == 0 => entry.quiet(now, late_gone),
+                    _ => entry.quiet(now, late),
+                },
             };
             if over || watched > MAX_LATE {
                 entry.sealed = true;

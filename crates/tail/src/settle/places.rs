@@ -78,7 +78,8 @@ pub(super) fn recognised(
 ) -> Result<bool, TailError> {
     let length = source.length_hint();
     if entry.sealed || (entry.roll == Stage::Done && !source.is_plain() && entry.sent == length) {
-        entry.sealed = true;
+        // The file that it was packed from is deleted: to hold it open would keep its place on the disk.
+        (entry.sealed, entry.source) = (true, None);
     } else if entry.source.is_none()
         || last
         // It replaced ours, and was rotated then: whoever writes on writes there.

@@ -8,6 +8,7 @@
 mod alike;
 mod around;
 mod cases;
+mod held;
 mod model;
 mod moments;
 mod naming;

@@ -293,6 +293,7 @@ impl Model {
         if self.live.is_none() || self.rng.chance(50) {
             self.append();
         }
+        self.end_long_line();
         for _ in 0..200 {
             self.now = self.now.later(Duration::from_secs(6));
             self.deliver(1000);

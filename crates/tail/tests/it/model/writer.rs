@@ -35,6 +35,22 @@ impl Model {
 
     pub(super) fn append(&mut self) {
         let bytes = self.text();
+        self.write(&bytes);
+    }
+
+    /// Ends a line of the live file of which parts were handed out: whatever else there is waits for that.
+    pub(super) fn end_long_line(&mut self) {
+        let Some(live) = self.live else { return };
+        let last = self.written[live]
+            .bytes
+            .rsplit(|&byte| byte == b'\n')
+            .next();
+        if last.is_some_and(|line| line.len() > MAX_LINE as usize) {
+            self.write(b"\n");
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
         let live = match self.live {
             Some(live) => live,
             None => {
@@ -49,9 +65,9 @@ impl Model {
             .append(true)
             .open(&self.path)
             .unwrap()
-            .write_all(&bytes)
+            .write_all(bytes)
             .unwrap();
-        self.written[live].bytes.extend_from_slice(&bytes);
+        self.written[live].bytes.extend_from_slice(bytes);
         self.say(format!(
             "append {} to #{live} at {}",
             bytes.len(),

@@ -295,11 +295,15 @@ impl Session<'_> {
     /// Ends the connection in order; if the peer does the same it has read everything.
     async fn farewell(mut self) -> anyhow::Result<()> {
         self.link.tailer.recall().await?;
-        if let Err(Broken::Us(error)) = self.settle().await {
-            return Err(error);
-        }
+        let sound = match self.settle().await {
+            Ok(()) => self.connection.healthy().await.is_ok(),
+            Err(Broken::Connection(_)) => false,
+            Err(Broken::Us(error)) => return Err(error),
+        };
         let drain = self.link.limits.drain;
         let end = self.link.patience.wait(self.connection.close(drain)).await;
+        // An end that came before ours says nothing of what was read.
+        let end = if sound { end } else { PeerEnd::Abrupt };
         match (end, self.flight.back()) {
             (PeerEnd::Orderly, Some(last)) => {
                 let seq = last.seq;

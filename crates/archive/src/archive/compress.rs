@@ -55,7 +55,8 @@ impl Archive {
     /// Compresses closed segments, oldest first; reads about `budget` bytes a call, at least a mebibyte.
     ///
     /// # Errors
-    /// [`CommitError`]; nothing is lost, and it can be tried again.
+    /// [`CommitError`], also when the compressed segment might take room from the reserve; nothing is lost, and it can
+    /// be tried again.
     pub async fn compress_next(&mut self, budget: u64) -> Result<Compression, CommitError> {
         if self.job.is_none() {
             let row = self.ask(async |index| index.plain().await).await?;
@@ -79,9 +80,17 @@ impl Archive {
             return Ok(Compression::Idle);
         };
         let path = self.stream_path(&job.row.key);
-        let outcome = job
-            .work(budget.max(PIECE), &self.options.fault)
-            .map_err(|e| CommitError::Sync(path, e))?;
+        let room = match job.still_to_write() {
+            0 => Ok(()),
+            bytes => self.has_room(bytes),
+        };
+        let worked = room.and_then(|()| job.work(budget.max(PIECE), &self.options.fault));
+        let outcome = worked.map_err(|e| {
+            // The next try begins anew: till then this takes room from what is appended. That it can't be removed
+            // either says less than why it has to be.
+            let _ = job.remove_new();
+            CommitError::Sync(path, e)
+        })?;
         match outcome {
             Outcome::Goes => {
                 self.job = Some(job);
@@ -161,6 +170,15 @@ impl Job {
 
     fn new_name(&self) -> String {
         format!("{}{NEW}", packed_name(self.row.base, self.row.form))
+    }
+
+    /// At most so many bytes are still to be written: what can't be compressed takes as much as before. Reading back
+    /// needs no room, and gives the plain segment's back.
+    fn still_to_write(&self) -> u64 {
+        match self.state {
+            State::Packing(_) => self.row.len - self.at,
+            State::Checking(_) => 0,
+        }
     }
 
     fn remove_new(&self) -> io::Result<()> {

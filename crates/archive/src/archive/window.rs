@@ -282,16 +282,20 @@ impl Archive {
         if self.window.room_checked {
             return Ok(());
         }
-        let available = self.root.available().map_err(AppendError::Full)?;
-        let need = self.options.reserve_bytes;
-        if available < need {
-            let what = format!("{available} bytes available, {need} are reserved");
-            return Err(AppendError::Full(io::Error::new(
-                io::ErrorKind::StorageFull,
-                what,
-            )));
-        }
+        self.has_room(0).map_err(AppendError::Full)?;
         self.window.room_checked = true;
+        Ok(())
+    }
+
+    /// Whether so many bytes leave the index its reserve.
+    pub(super) fn has_room(&self, bytes: u64) -> io::Result<()> {
+        let available = self.root.available()?;
+        let reserved = self.options.reserve_bytes;
+        if available < reserved.saturating_add(bytes) {
+            let what =
+                format!("{available} bytes available for {bytes} more, {reserved} are reserved");
+            return Err(io::Error::new(io::ErrorKind::StorageFull, what));
+        }
         Ok(())
     }
 }

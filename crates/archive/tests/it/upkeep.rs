@@ -1,16 +1,18 @@
 //! Retention and compression: what goes, what stays, and a clock that nobody should believe.
 
 use std::collections::HashSet;
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
 use archive::{
-    Archive, Clock, Compression, EpochId, Form, Options, Origin, Proof, Retained, Retention,
+    Archive, Clock, Compression, EpochId, Form, Options, Origin, Proof, Retained, Retention, Step,
     StreamKey,
 };
 
-use crate::support::{Data, die, run, small};
+use crate::support::{Data, die, fail, run, small};
 
 /// A wall clock that a test sets, and one that only goes on.
 #[derive(Clone, Default)]
@@ -195,6 +197,33 @@ async fn age_is_not_judged_by_a_clock_that_jumped() {
         let done = retain(&mut archive, days(7), None).await;
         assert!(done.clock.unwrap().contains("behind"));
     }
+}
+
+#[tokio::test]
+async fn compression_leaves_the_reserve_alone_and_nothing_half_done() {
+    let data = Data::new();
+    let mut archive = data.open(small()).await;
+    write(&mut archive, "a", 2).await;
+    archive.close().await.unwrap();
+    let none = Options {
+        reserve_bytes: u64::MAX,
+        ..small()
+    };
+    let fails = Options {
+        fault: fail(Step::Upkeep, 1, io::ErrorKind::StorageFull),
+        ..small()
+    };
+    for options in [none, fails] {
+        let mut archive = data.open(options).await;
+        let error = archive.compress_next(1).await.unwrap_err();
+        assert!(error.is_full(), "{error:?}");
+        assert_eq!(data.files("archive", ".new"), [] as [PathBuf; 0]);
+        assert_eq!(data.files("archive", ".log").len(), 2);
+        archive.close().await.unwrap();
+    }
+    let mut archive = data.open(small()).await;
+    while archive.compress_next(1).await.unwrap() != Compression::Idle {}
+    assert_eq!(data.files("archive", ".log.zst").len(), 2);
 }
 
 /// One life that writes, compresses and removes; then another, without a fault. Each segment is there once, whole.

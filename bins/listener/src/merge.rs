@@ -19,6 +19,8 @@ mod text;
 
 #[cfg(test)]
 pub(crate) use feed::Inbox;
+#[cfg(test)]
+pub(crate) use feed::Merged;
 pub(crate) use feed::{Feed, Step};
 pub(crate) use merger::{Outputs, Tools, keep};
 

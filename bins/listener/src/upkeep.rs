@@ -24,6 +24,8 @@ pub(crate) struct Upkeep {
     seal_at: Instant,
     retain_at: Instant,
     compress_at: Instant,
+    /// When a full disk is a reason to look, though nothing is due.
+    room_at: Instant,
 }
 
 /// Its metrics.
@@ -91,6 +93,7 @@ impl Upkeep {
             seal_at: now,
             retain_at: now,
             compress_at: now,
+            room_at: now,
         }
     }
 
@@ -120,17 +123,42 @@ impl Upkeep {
                 }
             }
         }
-        if self.retention != Retention::default() && now >= self.retain_at {
-            let feed = &self.feed;
-            let needed = |key: &_, epoch| feed.needed(key, epoch);
-            let retained = archive.retain(self.retention, &needed).await;
-            self.retain_at = now + self.retained(retained);
+        if now >= self.retain_at {
+            self.retain(archive, now).await;
         }
+        self.compress(archive, now).await;
+        true
+    }
+
+    /// Does what gives room back, because the archive's disk is full and no window goes on before there is some. Call
+    /// it as often as it may matter.
+    pub(crate) async fn make_room(&mut self, archive: &mut Archive) {
+        let now = Instant::now();
+        if now >= self.room_at {
+            self.room_at = now + self.retain(archive, now).await;
+        }
+        // It gives up what it can't finish without the reserve.
+        self.compress(archive, now).await;
+    }
+
+    /// A round of retention; when the next one is due.
+    async fn retain(&mut self, archive: &mut Archive, now: Instant) -> Duration {
+        if self.retention == Retention::default() {
+            return ROUND;
+        }
+        let feed = &self.feed;
+        let needed = |key: &_, epoch| feed.needed(key, epoch);
+        let retained = archive.retain(self.retention, &needed).await;
+        let next = self.retained(retained);
+        self.retain_at = now + next;
+        next
+    }
+
+    async fn compress(&mut self, archive: &mut Archive, now: Instant) {
         if self.compress && now >= self.compress_at {
             let compressed = archive.compress_next(COMPRESS_BYTES).await;
             self.compress_at = now + self.compressed(compressed);
         }
-        true
     }
 
     /// Counts a round of retention; when the next one is due.

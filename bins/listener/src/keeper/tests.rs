@@ -17,6 +17,7 @@ use crate::upkeep;
 use crate::workers::Workers;
 
 mod damage;
+mod full;
 mod links;
 
 /// A keeper of a new archive, and everything around it.

@@ -15,10 +15,15 @@ pub(super) enum Trouble {
 impl Trouble {
     /// For the metric.
     pub(super) fn reason(&self) -> &'static str {
+        if self.is_full() { "full" } else { "failed" }
+    }
+
+    /// Whether there was no room.
+    pub(super) fn is_full(&self) -> bool {
         match self {
-            Trouble::Append(AppendError::Full(_)) => "full",
-            Trouble::Commit(e) if e.is_full() => "full",
-            _ => "failed",
+            Trouble::Append(e) => matches!(e, AppendError::Full(_)),
+            Trouble::Commit(e) => e.is_full(),
+            Trouble::Void(_) => false,
         }
     }
 }

@@ -320,6 +320,10 @@ impl Keeper {
             self.drain = rest;
         }
         self.pulse.beat();
+        if trouble.is_full() {
+            // Nobody else gives room back: what waits here keeps the owner from everything it does between windows.
+            self.upkeep.make_room(&mut self.archive).await;
+        }
         tokio::time::sleep(self.retry).await;
         true
     }

@@ -257,17 +257,10 @@ impl Epoch {
 
     /// Makes the bytes of the current window, and the names of its files, durable.
     pub(crate) fn sync(&self, root: &Dir) -> io::Result<()> {
-        let written = self.now.segment.is_some() && self.now.end > self.committed.end;
-        let open = self.open.as_ref().and_then(|open| open.file.as_ref());
-        let closing = self.closing.iter().map(|(file, _)| file);
-        for file in closing.chain(open.filter(|_| written)) {
+        for file in self.written() {
             file.sync_data()?;
-            if file.metadata()?.nlink() == 0 {
-                // What nobody can read does not stand.
-                let what = format!("a segment of {} was removed", self.key);
-                return Err(io::Error::new(io::ErrorKind::NotFound, what));
-            }
         }
+        self.check_names()?;
         if self.created.is_empty() {
             return Ok(());
         }
@@ -275,6 +268,25 @@ impl Epoch {
         if !self.committed.told {
             // The epoch's first window: the directories above it may be new as well.
             sync_above(root, &self.key)?;
+        }
+        Ok(())
+    }
+
+    /// The files that the current window wrote to.
+    fn written(&self) -> impl Iterator<Item = &File> {
+        let written = self.now.segment.is_some() && self.now.end > self.committed.end;
+        let open = self.open.as_ref().and_then(|open| open.file.as_ref());
+        let closing = self.closing.iter().map(|(file, _)| file);
+        closing.chain(open.filter(move |_| written))
+    }
+
+    /// Whether the files of the current window still have their names: what nobody can read does not stand.
+    pub(crate) fn check_names(&self) -> io::Result<()> {
+        for file in self.written() {
+            if file.metadata()?.nlink() == 0 {
+                let what = format!("a segment of {} was removed", self.key);
+                return Err(io::Error::new(io::ErrorKind::NotFound, what));
+            }
         }
         Ok(())
     }

@@ -137,14 +137,20 @@ impl Archive {
             .fault
             .check(Step::Sync)
             .map_err(failed(&self.path))?;
-        if self.window.touched.len() > SYNC_ONE_BY_ONE {
-            return self.root.sync_file_system().map_err(failed(&self.path));
+        let at_once = self.window.touched.len() > SYNC_ONE_BY_ONE;
+        if at_once {
+            self.root.sync_file_system().map_err(failed(&self.path))?;
         }
         for handle in &self.window.touched {
-            if let Some(epoch) = self.epochs.get(handle) {
-                let path = self.stream_path(&epoch.key);
-                epoch.sync(&self.root).map_err(failed(&path))?;
-            }
+            let Some(epoch) = self.epochs.get(handle) else {
+                continue;
+            };
+            let synced = if at_once {
+                epoch.check_names()
+            } else {
+                epoch.sync(&self.root)
+            };
+            synced.map_err(failed(&self.stream_path(&epoch.key)))?;
         }
         Ok(())
     }

@@ -290,6 +290,37 @@ async fn a_segment_that_vanishes_costs_only_its_stream() {
     }
 }
 
+/// However many streams a window has, and so however they are synced: what is in a file without a name does not stand.
+#[tokio::test]
+async fn no_window_stands_that_wrote_to_a_removed_segment() {
+    for streams in [1, 8, 9, 30] {
+        let data = Data::new();
+        let mut archive = data.open(small()).await;
+        let mut handles = Vec::new();
+        for n in 0..streams {
+            let key = StreamKey::new(&format!("w{n}"), "decky").unwrap();
+            let opened = archive.open_epoch(&key, id(1), Form::Log, 0, Origin::default());
+            handles.push(opened.await.unwrap());
+        }
+        let append = |archive: &mut Archive| {
+            for handle in &handles {
+                archive.append(*handle, b"a line\n").unwrap();
+            }
+        };
+        append(&mut archive);
+        archive.commit().await.unwrap();
+        append(&mut archive);
+        fs::remove_file(&data.files("archive/w0/decky", ".log")[0]).unwrap();
+        archive.commit().await.unwrap_err();
+        assert_eq!(archive.void().await.unwrap(), []);
+        let found = archive.take_found();
+        assert!(
+            matches!(&found[..], [Recovered::Damaged { committed: 7, .. }]),
+            "{streams} streams: {found:?}"
+        );
+    }
+}
+
 /// A small archive, closed, to be overwritten.
 async fn made() -> Data {
     let data = Data::new();

@@ -265,8 +265,9 @@ impl Epoch {
             return Ok(());
         }
         self.dir(root)?.sync()?;
-        if !self.committed.told {
-            // The epoch's first window: the directories above it may be new as well.
+        if self.committed.segment.is_none() {
+            // The directories above may be new as well: an epoch that began with a gap has none before its first bytes,
+            // and somebody may have removed those of one that had no open segment.
             sync_above(root, &self.key)?;
         }
         Ok(())

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use offsets::Fact;
 
 use self::walk::Walked;
+use crate::api::Print;
 use crate::archive::Options;
 use crate::dir::Dir;
 use crate::entry::{Change, Entry, LedgerMark};
@@ -310,6 +311,11 @@ impl Recovery<'_> {
         entry.mark.end = found;
         if entry.mark.segment.is_some_and(|(base, _)| base >= found) {
             entry.mark.segment = None;
+        }
+        if entry.mark.tail.end > found {
+            // Nothing can be said of bytes that are gone; those before them are read where they are held.
+            entry.mark.tail = Print::of(entry.base, b"");
+            entry.mark.in_line = false;
         }
         entry.mark.rolled = None;
         let mut fact = facts::recovery(entry);

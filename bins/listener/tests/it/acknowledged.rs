@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use crate::link::epoch;
 use crate::sending::Sending;
-use crate::support::{Master, frames, lines, until};
+use crate::support::{Master, frames, lines, segments, until};
 
 #[tokio::test]
 async fn archives_a_file_and_says_so() {
@@ -62,6 +62,27 @@ async fn a_killed_listener_neither_loses_nor_repeats() {
     master.merged(150_000).await;
     master.stop();
     assert!(master.merged_log() == sending.bytes);
+}
+
+#[tokio::test]
+async fn a_file_is_sent_again_whose_only_segment_is_lost() {
+    let mut master = Master::started().await;
+    let identity = master.enroll("web-1");
+    let sent = async |master: &Master| {
+        let mut sending = Sending::new("decky", epoch(1), lines(0, 100));
+        let why = sending.send(master, &identity).await.unwrap();
+        assert_eq!(why, Why::Finished);
+        assert!(master.stream("web-1", "decky", epoch(1)) == sending.bytes);
+    };
+    sent(&master).await;
+    master.stop();
+    let dir = format!("archive/web-1/decky/{}", epoch(1));
+    for segment in segments(&master.data().join(dir)) {
+        std::fs::remove_file(segment).unwrap();
+    }
+    master.start().await;
+    sent(&master).await;
+    master.stop();
 }
 
 #[tokio::test]

@@ -290,6 +290,54 @@ async fn a_segment_that_vanishes_costs_only_its_stream() {
     }
 }
 
+/// What is said of an epoch's last bytes is said of bytes that it has.
+#[tokio::test]
+async fn nothing_is_proved_by_bytes_that_are_gone() {
+    for (before, all, restart) in [
+        (0, false, false),
+        (0, true, false),
+        (0, false, true),
+        (0, true, true),
+        (1, false, false),
+        (1, false, true),
+    ] {
+        let data = Data::new();
+        let mut archive = data.open(small()).await;
+        let mut a = open(&mut archive, 1).await;
+        for _ in 0..before {
+            archive.append(a, b"closed\n").unwrap();
+            archive.close_segment(a).unwrap();
+        }
+        archive.append(a, b"open, and half a line").unwrap();
+        archive.commit().await.unwrap();
+        let epoch = data.path().join(format!("archive/w/decky/{}", id(1)));
+        let end = 7 * before;
+        if all {
+            fs::remove_dir_all(&epoch).unwrap();
+        } else {
+            fs::remove_file(epoch.join(format!("{end:020}.log"))).unwrap();
+        }
+        if restart {
+            archive.close().await.unwrap();
+            archive = data.open(small()).await;
+        } else {
+            archive.append(a, b"x").unwrap();
+            archive.commit().await.unwrap_err();
+            archive.void().await.unwrap();
+        }
+        a = open(&mut archive, 1).await;
+        let stand = archive.stand(a).unwrap();
+        assert_eq!((stand.end, stand.in_line), (end, false));
+        let held = &b"closed\n"[..end as usize];
+        let tail = (stand.tail.end, stand.tail.blake3);
+        assert_eq!(tail, (end, *blake3::hash(held).as_bytes()));
+        assert_eq!(archive.epochs(&key(), 1).await.unwrap()[0].tail, stand.tail);
+        archive.append(a, b"again\n").unwrap();
+        archive.commit().await.unwrap();
+        assert_eq!(bytes(&data, 1, end + 6), [held, b"again\n"].concat());
+    }
+}
+
 /// However many streams a window has, and so however they are synced: what is in a file without a name does not stand.
 #[tokio::test]
 async fn no_window_stands_that_wrote_to_a_removed_segment() {

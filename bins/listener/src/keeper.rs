@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use archive::{Archive, CommitError, Handle, StreamKey};
 use delivery::AdmissionLimits;
 use service::Seldom;
@@ -47,6 +48,8 @@ pub(crate) struct Keeper {
     handles: HashMap<Arc<str>, Handle>,
     plain: HashMap<Handle, Arc<Worker>>,
     window: Window,
+    /// The index is damaged: nothing more is taken, so that the next start can make it again.
+    damage: Option<Trouble>,
     links: Links,
     complaints: Seldom,
     /// One log line of a kind, stream and second.
@@ -107,6 +110,7 @@ impl Keeper {
             handles: HashMap::new(),
             plain: HashMap::new(),
             window: Window::default(),
+            damage: None,
             links: Links::new(admission),
             complaints: Seldom::new(Duration::from_secs(60)),
             gaps: Seldom::new(Duration::from_secs(1)),
@@ -115,10 +119,13 @@ impl Keeper {
     }
 
     /// Works until every sender of the queue is gone and what they sent stands.
+    ///
+    /// # Errors
+    /// What was still wrong at the stop; or the index is damaged, which the next start mends.
     pub(crate) async fn run(mut self) -> anyhow::Result<()> {
         let mut idle = tokio::time::interval(self.pulse.period());
         let mut tidied = Instant::now();
-        loop {
+        while self.damage.is_none() {
             self.pulse.beat();
             let upkeep = self.window.is_empty().then(|| self.upkeep.due());
             let item = tokio::select! {
@@ -145,7 +152,11 @@ impl Keeper {
                 break;
             }
         }
+        self.take_rest().await;
         self.settle().await;
+        if let Some(damage) = self.damage {
+            return Err(damage).context("the index is damaged, the next start makes it again");
+        }
         let left = self.window.plain_bytes();
         anyhow::ensure!(
             left == 0,
@@ -153,6 +164,15 @@ impl Keeper {
         );
         self.archive.close().await?;
         Ok(())
+    }
+
+    /// What is still in the queue when the owner has to end: plain senders do not send it again.
+    async fn take_rest(&mut self) {
+        self.items.close();
+        while let Ok(item) = self.items.try_recv() {
+            self.fill(item).await;
+            self.settle().await;
+        }
     }
 
     /// Takes items until the window is full, old, or nobody has more to say for a while.
@@ -243,7 +263,7 @@ impl Keeper {
     }
 
     /// Does what has to be done before something that failed can be tried again; `false` when the program stops and
-    /// has waited long enough.
+    /// has waited long enough, or the index is damaged.
     async fn overcome(&mut self, error: CommitError) -> bool {
         if matches!(error, CommitError::Void) {
             self.window.void = true;
@@ -252,7 +272,15 @@ impl Keeper {
                 return true;
             }
         }
-        self.wait(&Trouble::from(error)).await
+        if self.damage.is_some() {
+            return false;
+        }
+        let trouble = Trouble::from(error);
+        if trouble.is_damage() {
+            self.damage = Some(trouble);
+            return false;
+        }
+        self.wait(&trouble).await
     }
 
     /// What is done now and then.

@@ -315,7 +315,8 @@ impl Archive {
             entries,
             ledgers: Vec::new(),
         };
-        self.index.put(&change, None).await?;
+        self.ask(async |index| index.put(&change, None).await)
+            .await?;
         for gone in &change.entries[..change.entries.len() - 1] {
             self.forget(&gone.key.clone(), gone.epoch);
         }

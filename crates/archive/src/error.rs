@@ -102,4 +102,17 @@ impl CommitError {
             _ => false,
         }
     }
+
+    /// Whether the index is damaged, which ends when the archive is [opened](crate::Archive::open) again: that makes
+    /// it anew.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, CommitError::Index(e) if e.is_damage())
+    }
+}
+
+impl VoidError {
+    /// As [`CommitError::is_damage`].
+    pub fn is_damage(&self) -> bool {
+        matches!(self, VoidError::Index(e) if e.is_damage())
+    }
 }

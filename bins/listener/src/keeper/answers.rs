@@ -10,6 +10,7 @@ use offsets::Fact;
 
 use super::Keeper;
 use super::links::Open;
+use super::trouble::Chain;
 use super::window::{Entry, What};
 use crate::intake::{News, Room, Said};
 
@@ -192,9 +193,26 @@ impl Keeper {
                 Ok(()) => return,
                 Err(error) => error,
             };
+            // What ends for all of them is waited for. The rest is this stream's own, and the others go on.
+            let is_common =
+                matches!(error, CommitError::Void) || error.is_full() || error.is_damage();
+            if !is_common {
+                return self.not_opened(id, &key, &error);
+            }
             if !self.overcome(error).await {
                 return;
             }
+        }
+    }
+
+    /// An epoch can't be opened: its connection begins again, when its sender thinks fit.
+    fn not_opened(&mut self, id: ConnectionId, key: &StreamKey, error: &CommitError) {
+        if let Some(suppressed) = self.gaps.allow((key.clone(), "open"), Instant::now()) {
+            let error = format!("{}", Chain(error));
+            tracing::error!(stream = %key, error, suppressed, "an epoch can't be opened");
+        }
+        if let Some(link) = self.links.live(id) {
+            link.void();
         }
     }
 

@@ -26,6 +26,15 @@ impl Trouble {
             Trouble::Void(_) => false,
         }
     }
+
+    /// Whether the index is damaged.
+    pub(super) fn is_damage(&self) -> bool {
+        match self {
+            Trouble::Append(_) => false,
+            Trouble::Commit(e) => e.is_damage(),
+            Trouble::Void(e) => e.is_damage(),
+        }
+    }
 }
 
 /// An error with its sources, on one line.

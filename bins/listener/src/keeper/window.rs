@@ -232,6 +232,10 @@ impl Keeper {
             let Err(trouble) = self.try_settle().await else {
                 break;
             };
+            if trouble.is_damage() {
+                self.damage = Some(trouble);
+                return;
+            }
             since.get_or_insert_with(Instant::now);
             if !self.wait(&trouble).await {
                 return;

@@ -4,9 +4,13 @@ use std::path::Path;
 
 use delivery::Offset;
 
-use super::links::{hear, joined, open, say};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _};
+
+use super::links::{EPOCH, hear, joined, open, opening, say};
 use super::*;
 use crate::intake::{News, Seat};
+use crate::workers::Joined;
 
 async fn lines(seat: &Seat, from: u64, bytes: &'static [u8]) -> News {
     let lines = Said::Lines {
@@ -29,6 +33,79 @@ fn segment(dir: &Path, stream: &str) -> std::path::PathBuf {
     let mut epoch = epoch.flatten().filter(|entry| entry.path().is_dir());
     let mut files = fs::read_dir(epoch.next().unwrap().path()).unwrap();
     files.next().unwrap().unwrap().path()
+}
+
+/// A connection that asks for the epoch, and what it hears.
+async fn asks(intake: &Intake, worker: &Joined) -> (Seat, News) {
+    let seat = intake.enter(&worker.worker, false).await.unwrap();
+    say(&seat, Said::Claim("decky".to_owned())).await;
+    assert_eq!(hear(&seat).await, News::Claimed);
+    say(&seat, Said::Open(opening(EPOCH))).await;
+    let news = hear(&seat).await;
+    (seat, news)
+}
+
+#[tokio::test]
+async fn an_epoch_that_cannot_be_opened_costs_only_its_own_connection() {
+    let Bench {
+        dir,
+        intake,
+        keeper,
+        ..
+    } = bench(Fault::default()).await;
+    let stream = dir.path().join("archive/broken/decky");
+    fs::create_dir_all(&stream).unwrap();
+    // Where its directory should be.
+    fs::write(stream.join(EPOCH.to_string()), "").unwrap();
+    let work = async {
+        let broken = joined("broken");
+        let (_, heard) = asks(&intake, &broken).await;
+        assert_eq!(heard, News::Void);
+        let (whole, _) = open(&intake, &joined("whole")).await;
+        assert!(stands(&lines(&whole, 0, b"one\n").await, 4));
+        fs::remove_file(stream.join(EPOCH.to_string())).unwrap();
+        let (again, _) = open(&intake, &broken).await;
+        assert!(stands(&lines(&again, 0, b"late\n").await, 5));
+        drop(intake);
+    };
+    let ((), kept) = tokio::join!(work, keeper.run());
+    kept.unwrap();
+}
+
+/// Nobody has to stop a listener whose index is damaged: it ends, with what it took in the archive, and the next start
+/// makes the index again.
+#[tokio::test]
+async fn a_damaged_index_ends_the_keeper() {
+    let Bench {
+        dir,
+        intake,
+        keeper,
+        ..
+    } = bench(Fault::default()).await;
+    let work = async {
+        let (seat, _) = open(&intake, &joined("w")).await;
+        assert!(stands(&lines(&seat, 0, b"one\n").await, 4));
+        let index = dir.path().join("index.sqlite");
+        let options = SqliteConnectOptions::new().filename(index);
+        let mut other = options.connect().await.unwrap();
+        sqlx::query("DROP TABLE epochs")
+            .execute(&mut other)
+            .await
+            .unwrap();
+        other.close().await.unwrap();
+        let seat = intake.enter(&joined("v").worker, false).await.unwrap();
+        say(&seat, Said::Claim("decky".to_owned())).await;
+        say(&seat, Said::Open(opening(EPOCH))).await;
+        // Held until the end.
+        (seat, intake.clone())
+    };
+    let (held, kept) = tokio::join!(work, keeper.run());
+    let error = kept.unwrap_err().to_string();
+    assert!(error.contains("the next start"), "{error}");
+    drop(held);
+    let mut archive = Archive::open(dir.path(), Options::default()).await.unwrap();
+    let key = StreamKey::new("w", "decky").unwrap();
+    assert_eq!(archive.epochs(&key, 1).await.unwrap()[0].end, 4);
 }
 
 /// Two streams of four lose their segment: they go on where their files end, and the two others as if nothing were.

@@ -25,7 +25,7 @@ pub(super) async fn hear(seat: &Seat) -> News {
     }
 }
 
-fn opening(epoch: EpochId) -> Opening {
+pub(super) fn opening(epoch: EpochId) -> Opening {
     Opening {
         epoch,
         after: None,

@@ -88,11 +88,28 @@ impl Reader {
         self.position = offset;
     }
 
-    /// Appends at most `max` bytes below `limit` to `buf`. `limit` must be a committed end.
+    /// Appends at most `max` bytes below `limit` to `buf`. `limit` must be a committed end. Behind the last segment the
+    /// whole ledger is read.
     ///
     /// # Errors
     /// [`ReadError::Missing`] for bytes below the limit that are nowhere; the position stays.
     pub fn read(&mut self, limit: u64, max: usize, buf: &mut Vec<u8>) -> Result<Chunk, ReadError> {
+        match self.read_held(limit, max, buf) {
+            Err(ReadError::Missing(_)) => self.read_last_gap(limit),
+            other => other,
+        }
+    }
+
+    /// Like [`Reader::read`], for whom it is enough to know that nothing is held, or who knows the ledger.
+    ///
+    /// # Errors
+    /// [`ReadError::Missing`] for bytes below the limit that no segment holds, and none behind them; the position stays.
+    pub fn read_held(
+        &mut self,
+        limit: u64,
+        max: usize,
+        buf: &mut Vec<u8>,
+    ) -> Result<Chunk, ReadError> {
         let left = limit.saturating_sub(self.position).min(max as u64);
         if left == 0 {
             return Ok(Chunk::End);
@@ -116,7 +133,7 @@ impl Reader {
                 self.position = segment.base;
                 Ok(Chunk::Gap(segment.base))
             }
-            _ => self.read_last_gap(limit),
+            _ => Err(ReadError::Missing(self.position)),
         }
     }
 

@@ -115,7 +115,7 @@ impl Archive {
             Err(_) => return Ok(Proof::Hash(*blake3::hash(b"").as_bytes())),
         };
         loop {
-            match reader.read(end, len as usize, &mut bytes) {
+            match reader.read_held(end, len as usize, &mut bytes) {
                 Ok(Chunk::Bytes(_)) => {}
                 Ok(Chunk::End) => return Ok(Proof::Hash(*blake3::hash(&bytes).as_bytes())),
                 Ok(Chunk::Gap(_)) | Err(ReadError::Missing(_)) => {

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use archive::audit::{self, Scope};
 use archive::{
-    AppendError, Archive, Chunk, EpochId, Form, Handle, Options, Origin, Reader, Recovered,
-    StreamKey,
+    AppendError, Archive, Chunk, EpochId, Form, Handle, Options, Origin, Proof, ReadError, Reader,
+    Recovered, StreamKey,
 };
 use proptest::prelude::*;
 
@@ -336,6 +336,33 @@ async fn nothing_is_proved_by_bytes_that_are_gone() {
         archive.commit().await.unwrap();
         assert_eq!(bytes(&data, 1, end + 6), [held, b"again\n"].concat());
     }
+}
+
+/// What is behind the last segment is proved, and read by whom that is enough, without the ledger: a worker that tells
+/// of a gap in each window would have it read as a whole each time.
+#[tokio::test]
+async fn a_gap_at_the_end_is_known_without_the_ledger() {
+    let data = Data::new();
+    let mut archive = data.open(small()).await;
+    let a = open(&mut archive, 1).await;
+    archive.append(a, b"a line\n").unwrap();
+    archive.gap(a, 20, "lag-cap").unwrap();
+    archive.commit().await.unwrap();
+    let mut reader = Reader::open(data.path(), &key(), id(1), Form::Log, 7).unwrap();
+    let mut buf = Vec::new();
+    assert_eq!(reader.read(20, 100, &mut buf).unwrap(), Chunk::Gap(20));
+    // Nobody can read it.
+    let ledger = data.path().join("archive/w/decky/ledger.jsonl");
+    fs::rename(&ledger, data.path().join("away")).unwrap();
+    fs::create_dir(&ledger).unwrap();
+    let proof = archive.prove(&key(), id(1), 20, 20).await.unwrap();
+    assert_eq!(proof, Proof::Missing(Some(7..20)));
+    reader.seek(7);
+    assert!(matches!(
+        reader.read_held(20, 100, &mut buf),
+        Err(ReadError::Missing(7))
+    ));
+    reader.read(20, 100, &mut buf).unwrap_err();
 }
 
 /// However many streams a window has, and so however they are synced: what is in a file without a name does not stand.

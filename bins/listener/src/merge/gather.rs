@@ -229,7 +229,7 @@ impl Merger {
             Ok(back) => back,
             // No segment of it was written yet, or all were removed.
             Err(ReadError::Io(e)) if e.kind() == std::io::ErrorKind::NotFound => {
-                return self.missing(key, at, from);
+                return self.missing(key, at, from, None);
             }
             Err(e) => return Err(e).with_context(|| format!("read {key} back")),
         };
@@ -248,7 +248,7 @@ impl Merger {
         let taken = self.render(&source, at, &bytes, is_ended, now());
         match stopped {
             Stopped::Gap(to) => self.skip(key, at, to),
-            Stopped::Missing => self.missing(key, at, read)?,
+            Stopped::Missing => self.missing(key, at, read, Some(&mut back.reader))?,
             Stopped::Enough | Stopped::End if source.form == Form::Frames && taken == 0 => {
                 tracing::error!(stream = %key, offset = from, to = end, "archived bytes are no frames, not merged");
                 self.skip(key, at, end);
@@ -305,7 +305,13 @@ impl Merger {
 
     /// Passes over what no segment holds from an offset on: the end of an epoch that is over, or a gap at the end of one
     /// that is not.
-    fn missing(&mut self, key: &StreamKey, at: usize, from: u64) -> anyhow::Result<()> {
+    fn missing(
+        &mut self,
+        key: &StreamKey,
+        at: usize,
+        from: u64,
+        reader: Option<&mut Reader>,
+    ) -> anyhow::Result<()> {
         let stream = self.stream(key);
         if stream.epoch(at).is_over() {
             stream.epoch(at).finish();
@@ -316,14 +322,17 @@ impl Merger {
             // It may tell of the gap.
             return self.step(key, Next::Ledger);
         }
-        let (end, is_gap) = (
-            stream.epoch(at).end(),
-            stream.epoch(at).has_gap_behind(from),
-        );
-        if !is_gap {
+        let epoch = stream.epoch(at);
+        let end = epoch.end();
+        let gap = match epoch.gap_behind(from) {
+            Some(gap) => Some(gap),
+            // A start may have come between what was taken of the ledger and this.
+            None => told_gap(reader, end).with_context(|| format!("read {key} back"))?,
+        };
+        if gap.is_none() {
             tracing::error!(stream = %key, offset = from, to = end, "archived bytes are gone, not merged");
         }
-        self.skip(key, at, end);
+        self.skip(key, at, gap.map_or(end, |gap| gap.min(end)));
         Ok(())
     }
 }
@@ -337,15 +346,24 @@ enum Stopped {
     End,
     /// A gap behind what was read, up to this offset.
     Gap(u64),
-    /// What comes next is not there.
+    /// What comes next is not there: a gap at the end, which the stream's ledger tells of, or lost.
     Missing,
+}
+
+/// Where the gap ends at which a reader is, by the whole ledger.
+fn told_gap(reader: Option<&mut Reader>, end: u64) -> Result<Option<u64>, ReadError> {
+    match reader.map(|reader| reader.read(end, 1, &mut Vec::new())) {
+        Some(Ok(Chunk::Gap(to))) => Ok(Some(to)),
+        Some(Err(ReadError::Io(e))) => Err(e.into()),
+        _ => Ok(None),
+    }
 }
 
 /// Reads at least one whole frame, if there is one.
 fn read_frames(reader: &mut Reader, end: u64, bytes: &mut Vec<u8>) -> Result<Stopped, ReadError> {
     let mut want = READ_BYTES;
     loop {
-        match reader.read(end, want, bytes) {
+        match reader.read_held(end, want, bytes) {
             Ok(Chunk::Bytes(_)) => {}
             Ok(Chunk::Gap(to)) => return Ok(Stopped::Gap(to)),
             Ok(Chunk::End) => return Ok(Stopped::End),
@@ -365,7 +383,7 @@ fn read_frames(reader: &mut Reader, end: u64, bytes: &mut Vec<u8>) -> Result<Sto
 fn read_lines(reader: &mut Reader, end: u64, bytes: &mut Vec<u8>) -> Result<Stopped, ReadError> {
     loop {
         let start = bytes.len();
-        match reader.read(end, READ_BYTES, bytes) {
+        match reader.read_held(end, READ_BYTES, bytes) {
             Ok(Chunk::Bytes(_)) => {}
             Ok(Chunk::Gap(to)) => return Ok(Stopped::Gap(to)),
             Ok(Chunk::End) => return Ok(Stopped::End),

@@ -66,9 +66,9 @@ impl Epoch {
         self.end.unwrap_or(u64::MAX)
     }
 
-    /// Whether the ledger told of a gap that ends behind this offset.
-    pub(super) fn has_gap_behind(&self, offset: u64) -> bool {
-        self.gap > offset
+    /// Where the last gap ends that the ledger told of, if that is behind this offset.
+    pub(super) fn gap_behind(&self, offset: u64) -> Option<u64> {
+        Some(self.gap).filter(|gap| *gap > offset)
     }
 
     /// Whether it is over, and how far it goes is for its segments to say.

@@ -148,6 +148,10 @@ impl Merger {
 
     pub(super) fn told(&mut self, news: &[News]) {
         for news in news {
+            if news.stood.is_some() {
+                // The segment that is open for reading may be the one that is gone, and another have its name.
+                self.back = None;
+            }
             self.stream(&news.source.key).told(news);
         }
     }

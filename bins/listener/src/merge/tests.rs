@@ -294,6 +294,52 @@ fn play(ops: &[(usize, Op)]) {
     });
 }
 
+/// Appends to the first epoch, in a window of its own that the merger has to read from the archive.
+async fn append(bench: &mut Bench, bytes: &[u8]) {
+    let archive = bench.archive.as_mut().unwrap();
+    let Epoch { key, id, .. } = &bench.epochs[0];
+    let opened = archive.open_epoch(key, *id, Form::Log, 0, Origin::default());
+    let handle = opened.await.unwrap();
+    archive.append(handle, bytes).unwrap();
+    let archived = Step::Archived(bytes.len() as u64);
+    bench.steps.push((handle, archived));
+}
+
+/// Waits until the merged `.log` is this.
+async fn merged(bench: &Bench, text: &str) {
+    let log = bench.dir.path().join("all.log");
+    let wait = async {
+        while std::fs::read_to_string(&log).unwrap_or_default() != text {
+            tokio::task::yield_now().await;
+        }
+    };
+    let waited = tokio::time::timeout(std::time::Duration::from_secs(10), wait).await;
+    waited.unwrap_or_else(|_| panic!("{:?}", std::fs::read_to_string(&log)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_comes_again_behind_a_lost_segment_is_merged_from_the_new_one() {
+    let mut bench = Bench::new().await;
+    append(&mut bench, b"lost\n").await;
+    bench.commit().await;
+    // The merger has the segment open now.
+    merged(&bench, "lost\n").await;
+    let Epoch { key, id, .. } = &bench.epochs[0];
+    let (key, id) = (key.clone(), *id);
+    let segment = format!("data/archive/{key}/{id}/{:020}.log", 0);
+    std::fs::remove_file(bench.dir.path().join(segment)).unwrap();
+    append(&mut bench, b"void\n").await;
+    bench.steps.clear();
+    let archive = bench.archive.as_mut().unwrap();
+    archive.commit().await.unwrap_err();
+    archive.void().await.unwrap();
+    append(&mut bench, b"again\nmore\n").await;
+    bench.feed.lost(&key, id, 0);
+    bench.commit().await;
+    merged(&bench, "lost\nagain\nmore\n").await;
+    bench.finish().await;
+}
+
 /// A late write to a rotated file: the piece that was merged at the roll stands, the rest waits for its LF.
 #[test]
 fn a_line_that_a_roll_ended_goes_on_as_a_line_of_its_own() {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use archive::{ArchiveId, Retention};
+use delivery::receiver::ReceiverLimits;
 use pki::Trust;
 use serde::Deserialize;
 use service::config::{ByteSize, Environment, Problem, Problems, Source, Span};
@@ -70,6 +71,14 @@ pub struct Limits {
     pub drain: Duration,
     /// Bytes a second of one worker; 0: no limit. Reading pauses, nothing is lost.
     pub rate: u64,
+}
+
+impl Limits {
+    /// Longest time between frames of an acknowledged connection: a plain sender may be silent for hours, a forwarder
+    /// beats.
+    pub(crate) fn idle_link(&self) -> Duration {
+        ReceiverLimits::default().idle.min(self.idle)
+    }
 }
 
 #[derive(Debug, Deserialize)]

@@ -89,11 +89,6 @@ impl Keeper {
             .for_each(|what| damage::report(what, &metrics));
         feed.standing(&config.data, archive.standing());
         disk.ok();
-        let admission = AdmissionLimits {
-            connections: config.limits.connections_per_worker,
-            silent: config.limits.idle / 4,
-            ..AdmissionLimits::default()
-        };
         Keeper {
             archive,
             items,
@@ -111,7 +106,7 @@ impl Keeper {
             plain: HashMap::new(),
             window: Window::default(),
             damage: None,
-            links: Links::new(admission),
+            links: Links::new(admission(config)),
             complaints: Seldom::new(Duration::from_secs(60)),
             gaps: Seldom::new(Duration::from_secs(1)),
             conflicts: Seldom::new(Duration::from_secs(60)),
@@ -289,6 +284,15 @@ impl Keeper {
         // What fails here voids the window, and the next settle finds out.
         self.window.void |= self.archive.close_aged().is_err();
         self.settle().await;
+    }
+}
+
+/// docs/wire.md, "Limits".
+fn admission(config: &Config) -> AdmissionLimits {
+    AdmissionLimits {
+        connections: config.limits.connections_per_worker,
+        silent: config.limits.idle_link() / 4,
+        ..AdmissionLimits::default()
     }
 }
 

@@ -215,14 +215,12 @@ pub(crate) async fn run(
 /// docs/wire.md, "Limits".
 fn receiver_limits(config: &Config) -> ReceiverLimits {
     let sibling = |id: &archive::ArchiveId| delivery::ArchiveId::from_bytes(id.bytes());
-    let limits = ReceiverLimits::default();
     ReceiverLimits {
         frame: config.limits.frame,
-        // A plain sender may be silent for hours; a forwarder beats.
-        idle: limits.idle.min(config.limits.idle),
+        idle: config.limits.idle_link(),
         max_frame: config.max_frame,
         siblings: config.siblings.iter().map(sibling).collect(),
-        ..limits
+        ..ReceiverLimits::default()
     }
 }
 

@@ -77,6 +77,18 @@ async fn bench_with(fault: Fault, config: &str) -> Bench {
     }
 }
 
+#[test]
+fn a_connection_that_missed_its_beats_makes_room() {
+    for (idle, silent) in [("24h", 15), ("60s", 15), ("8s", 2)] {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("listener.toml");
+        fs::write(&file, format!("limits = {{ idle = \"{idle}\" }}")).unwrap();
+        let environment = service::config::Environment::of([]);
+        let (config, _) = Config::load(&file, &environment).unwrap();
+        assert_eq!(admission(&config).silent, Duration::from_secs(silent));
+    }
+}
+
 fn archived(dir: &std::path::Path, worker: &str) -> Vec<u8> {
     let mut files = Vec::new();
     for epoch in fs::read_dir(dir.join(format!("archive/{worker}/syslog")))

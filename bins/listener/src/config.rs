@@ -58,9 +58,9 @@ pub struct Limits {
     pub connections: usize,
     /// Connections of one worker at a time.
     pub connections_per_worker: usize,
-    /// Handshakes at a time; more wait their turn.
+    /// Handshakes at a time; more wait their turn. One that has not begun takes none.
     pub handshakes: usize,
-    /// Longest handshake.
+    /// Longest handshake, with the wait for its beginning and its turn.
     pub handshake: Duration,
     /// Longest time inside a frame without another byte of it.
     pub frame: Duration,

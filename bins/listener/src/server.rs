@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use delivery::Code;
-use pki::{Accepted, Mode};
+use pki::{Accepted, Mode, Refusal};
 use service::Seldom;
 use tokio::io::BufReader;
 use tokio::net::{TcpListener, TcpStream};
@@ -127,16 +127,9 @@ impl Door {
 
     async fn serve(&self, tcp: TcpStream, addr: SocketAddr) {
         let mut stop = self.shared.stop.clone();
-        let handshake = async {
-            // Never closed.
-            let _turn = self.handshakes.acquire().await.ok();
-            prepare(&tcp);
-            let tcp = BufReader::with_capacity(RECEIVE_BYTES, tcp);
-            self.shared.tls.accept(tcp, self.limits.handshake).await
-        };
         let accepted = tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
-            accepted = handshake => accepted,
+            accepted = self.handshake(tcp) => accepted,
         };
         let Accepted {
             stream, peer, mode, ..
@@ -179,6 +172,23 @@ impl Door {
             self.refuse(addr, "worker_connections", &why);
         }
         self.report(addr, worker.name(), &end);
+    }
+
+    /// A handshake, with all that it has to wait for.
+    async fn handshake(&self, tcp: TcpStream) -> Result<Accepted<BufReader<TcpStream>>, Refusal> {
+        let limit = self.limits.handshake;
+        let handshake = async {
+            prepare(&tcp);
+            // Whoever says nothing takes nobody's turn. To be readable is not enough: a new socket may be called so. What
+            // fails here fails the handshake as well.
+            let _ = tcp.peek(&mut [0]).await;
+            // Never closed.
+            let _turn = self.handshakes.acquire().await.ok();
+            let tcp = BufReader::with_capacity(RECEIVE_BYTES, tcp);
+            self.shared.tls.accept(tcp, limit).await
+        };
+        let accepted = tokio::time::timeout(limit, handshake).await;
+        accepted.unwrap_or(Err(Refusal::Timeout(limit)))
     }
 
     /// Says once per address, reason and minute that a connection was turned away, and why.

@@ -6,7 +6,7 @@ use tokio::net::TcpStream;
 
 use crate::link::{at, epoch, hello};
 use crate::sending::Sending;
-use crate::support::{Master, frames, lines};
+use crate::support::{Master, PATIENCE, frames, lines};
 
 #[tokio::test]
 async fn closes_who_takes_too_long() {
@@ -30,6 +30,24 @@ async fn closes_who_takes_too_long() {
         master.shows(what, 1).await;
     }
     drop(silent);
+    master.merged(5).await;
+    assert_eq!(master.archived("web-1"), frames(0, 5));
+}
+
+#[tokio::test]
+async fn who_says_nothing_takes_nobodys_turn() {
+    let mut master = Master::with("[limits]\nhandshakes = 1\nhandshake = \"1h\"\n");
+    master.start().await;
+    let identity = master.enroll("web-1");
+    let mut silent = Vec::new();
+    for _ in 0..3 {
+        silent.push(TcpStream::connect(&master.addr).await.unwrap());
+    }
+    master.shows("connections", 3).await;
+    let connecting = tokio::time::timeout(PATIENCE, master.connect(&identity));
+    let mut client = connecting.await.expect("nobody's turn is over");
+    client.send(&frames(0, 5)).await;
+    client.close().await.unwrap();
     master.merged(5).await;
     assert_eq!(master.archived("web-1"), frames(0, 5));
 }

@@ -4,6 +4,7 @@
 mod audit;
 mod damage;
 mod epochs;
+mod lost;
 #[expect(
     clippy::print_stderr,
     reason = "a failure prints its seed and the ledger"

@@ -111,9 +111,11 @@ impl Renderer {
                 copied(bytes, out);
                 self.record(&record, line, label, out, books);
             }
-            // Our wrapper is ours alone to write: around a container's own it says whose line this really is.
-            Class::Raw | Class::Wrapped if self.wrap => wrapped(line, bytes, label, out, books),
-            Class::Raw | Class::Wrapped | Class::Strict => copied(bytes, out),
+            // Our wrapper is ours alone to write: around a container's own it says whose line this really is, even where
+            // raw lines are wanted.
+            Class::Wrapped => wrapped(line, bytes, label, out, books),
+            Class::Raw if self.wrap => wrapped(line, bytes, label, out, books),
+            Class::Raw | Class::Strict => copied(bytes, out),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use rfc5424::{Message, StructuredData};
+use rfc5424::{Message, Wrapped};
 use rules::{Parts, Stream};
 
 /// Makes lines; its buffers go round.
@@ -54,21 +54,28 @@ impl Reader {
     /// Takes a line apart, without its LF.
     pub(crate) fn read<'a>(&'a mut self, line: &'a [u8]) -> Line<'a> {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        let message = rfc5424::parse(line).ok();
-        let wrapped = message.as_ref().and_then(Wrapped::of);
+        // A collector wraps what a container imitates of this again, so that none can speak for another.
+        let wrapped = Wrapped::of(line).filter(|wrapped| !wrapped.container.is_empty());
+        let message = match &wrapped {
+            Some(wrapped) => Some(wrapped.message),
+            None => rfc5424::parse(line).ok(),
+        };
         let name = match (&wrapped, &message) {
             (Some(wrapped), _) => wrapped.container.as_ref(),
             (None, Some(message)) => message.hostname.unwrap_or(NOBODY),
             (None, None) => NOBODY,
         };
         join(&mut self.workload, &self.worker, name);
-        let id = wrapped.as_ref().and_then(|wrapped| wrapped.id.as_deref());
+        let id = wrapped.as_ref().map(|wrapped| wrapped.id.as_ref());
+        let id = id.filter(|id| !id.is_empty());
         join(&mut self.container, &self.worker, id.unwrap_or(name));
-        let text = match (&wrapped, &message) {
-            (Some(_), Some(message)) => message.msg.unwrap_or_default(),
-            _ => line,
+        let text = match &wrapped {
+            Some(wrapped) => wrapped.message.msg.unwrap_or_default(),
+            None => line,
         };
-        let stderr = wrapped.as_ref().is_some_and(|wrapped| wrapped.stderr);
+        let stderr = wrapped
+            .as_ref()
+            .is_some_and(|wrapped| wrapped.stream == "stderr");
         Line {
             workload: &self.workload,
             container: &self.container,
@@ -124,38 +131,6 @@ impl Parts for Line<'_> {
         Some(match value {
             Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
             Cow::Owned(text) => Cow::Owned(text.into_bytes()),
-        })
-    }
-}
-
-/// What a collector's wrapping says. The element counts in a wrapped line only, which has our MSGID. A container that
-/// imitates both can name another one of its worker, and no other worker's.
-struct Wrapped<'a> {
-    container: Cow<'a, str>,
-    id: Option<Cow<'a, str>>,
-    stderr: bool,
-}
-
-impl<'a> Wrapped<'a> {
-    fn of(message: &Message<'a>) -> Option<Self> {
-        if message.msgid != Some("raw") {
-            return None;
-        }
-        let data: StructuredData<'a> = message.structured_data;
-        let element = data.iter().find(|element| element.id == "logferry@32473")?;
-        let (mut container, mut id, mut stderr) = (None, None, false);
-        for param in element.params() {
-            match param.name {
-                "container" => container = Some(param.value()),
-                "id" => id = Some(param.value()),
-                "stream" => stderr = param.value() == "stderr",
-                _ => {}
-            }
-        }
-        Some(Self {
-            container: container.filter(|name| !name.is_empty())?,
-            id: id.filter(|id| !id.is_empty()),
-            stderr,
         })
     }
 }

@@ -17,6 +17,8 @@ mod record;
 
 pub use record::{Extras, Record, Source, UNKNOWN};
 
+use crate::wrap;
+
 /// What a line is to the collector and the listener.
 #[derive(Debug)]
 #[expect(
@@ -29,7 +31,8 @@ pub enum Class<'a> {
     /// Goes into the `.log` as it came; there is no record of it: legal RFC 5424 that DECNET's
     /// rules pass over (an LF inside, a VERSION other than 1).
     Strict,
-    /// Carries a collector's wrapper. In a `.log` it is what a collector wrote, and there is no record of it; from a
+    /// Carries a collector's wrapper, or what a reader could take for it: our MSGID and our element, with any VERSION,
+    /// wherever the element stands. In a `.log` it is what a collector wrote, and there is no record of it; from a
     /// container it is a forgery, which would speak for another container.
     Wrapped,
     /// No syslog message: wrapped before it goes into the `.log`.
@@ -43,8 +46,21 @@ pub fn classify(line: &[u8]) -> Class<'_> {
     match record::read(line) {
         Ok(record) => Class::Record(record),
         Err(record::NoRecord::Wrapped) => Class::Wrapped,
-        Err(record::NoRecord::Refused) if crate::parse(line).is_ok() => Class::Strict,
-        Err(record::NoRecord::Refused) => Class::Raw,
+        Err(record::NoRecord::Refused) => refused(line),
+    }
+}
+
+/// What a line is that DECNET's rules pass over.
+fn refused(line: &[u8]) -> Class<'_> {
+    match crate::parse(line) {
+        Ok(message)
+            if message.msgid.map(str::as_bytes) == Some(wrap::MSGID)
+                && wrap::has_element(message.structured_data) =>
+        {
+            Class::Wrapped
+        }
+        Ok(_) => Class::Strict,
+        Err(_) => Class::Raw,
     }
 }
 

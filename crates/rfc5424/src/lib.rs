@@ -33,4 +33,4 @@ pub use json::{rfc5424_error_json, rfc5424_json};
 pub use message::{Field, Message, ParseError, Priority, Stamp, parse};
 pub use sd::{Element, Elements, Param, Params, StructuredData};
 pub use timestamp::Timestamp;
-pub use wrap::{Part, Wrap};
+pub use wrap::{Part, Wrap, Wrapped};

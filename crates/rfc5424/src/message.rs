@@ -137,6 +137,15 @@ impl fmt::Display for Field {
 /// # Errors
 /// The first octet that the grammar has no place for.
 pub fn parse(buf: &[u8]) -> Result<Message<'_>, ParseError> {
+    let (mut message, at) = head(buf)?;
+    if at < buf.len() {
+        message.msg = Some(msg(buf, at)?);
+    }
+    Ok(message)
+}
+
+/// Reads everything before MSG and the space that separates it, and says where that ends.
+pub(crate) fn head(buf: &[u8]) -> Result<(Message<'_>, usize), ParseError> {
     let (priority, at) = pri(buf)?;
     let (version, at) = version(buf, at)?;
     let at = space(buf, at, Field::Version)?;
@@ -147,12 +156,7 @@ pub fn parse(buf: &[u8]) -> Result<Message<'_>, ParseError> {
     let (procid, at) = token(buf, at, 128, Field::Procid)?;
     let (msgid, at) = token(buf, at, 32, Field::Msgid)?;
     let (structured_data, at) = StructuredData::parse(buf, at)?;
-    let msg = if at == buf.len() {
-        None
-    } else {
-        Some(msg(buf, at)?)
-    };
-    Ok(Message {
+    let message = Message {
         priority,
         version,
         timestamp,
@@ -161,8 +165,9 @@ pub fn parse(buf: &[u8]) -> Result<Message<'_>, ParseError> {
         procid,
         msgid,
         structured_data,
-        msg,
-    })
+        msg: None,
+    };
+    Ok((message, at))
 }
 
 impl Message<'_> {

@@ -1,6 +1,12 @@
-//! The header that makes a syslog message of any line: container output that is none by itself.
+//! The header that makes a syslog message of any line: container output that is none by itself. And who it names, for
+//! those who read it, with the test that keeps others from writing it.
 
-use crate::{Timestamp, message::escape_value};
+use std::borrow::Cow;
+
+use crate::{
+    Message, StructuredData, Timestamp,
+    message::{self, escape_value},
+};
 
 /// What is known about a line that is wrapped. The line itself becomes MSG, octet by octet.
 ///
@@ -27,6 +33,23 @@ pub struct Wrap<'a> {
     pub id: &'a str,
     /// Set on the pieces of a line that is over the limit.
     pub part: Option<Part>,
+}
+
+/// A line that [`Wrap`] made, taken apart.
+///
+/// What passes for one here is never [`Record`](crate::decnet::Class::Record) or
+/// [`Strict`](crate::decnet::Class::Strict) to [`classify`](crate::decnet::classify): so no line that goes into a `.log`
+/// as it came speaks for a container.
+#[derive(Debug, Clone)]
+pub struct Wrapped<'a> {
+    /// Its header and element, and LINE as MSG: any octets, even behind a BOM.
+    pub message: Message<'a>,
+    /// The container's name.
+    pub container: Cow<'a, str>,
+    /// The first 12 characters of the container's id.
+    pub id: Cow<'a, str>,
+    /// `stdout`, `stderr`, or what else the line came from.
+    pub stream: Cow<'a, str>,
 }
 
 /// Which piece of an over-long line it is.
@@ -76,12 +99,73 @@ impl Wrap<'_> {
     }
 }
 
+impl<'a> Wrapped<'a> {
+    /// Takes a line (without its LF) apart; `None` if [`Wrap`] does not write such a line.
+    #[must_use]
+    pub fn of(line: &'a [u8]) -> Option<Self> {
+        // Most lines are none: no header is parsed for them.
+        let start = &line[..line.len().min(HEADER_MAX)];
+        if !start.starts_with(b"<13") || memchr::memmem::find(start, SD_ID).is_none() {
+            return None;
+        }
+        let (mut message, at) = message::head(line).ok()?;
+        let is_ours = matches!(message.priority.value(), 131 | 134)
+            && message.version == 1
+            && message.timestamp.is_some()
+            && message.procid.is_none()
+            && message.msgid.map(str::as_bytes) == Some(MSGID);
+        if !is_ours {
+            return None;
+        }
+        let [container, id, stream] = names(message.structured_data)?;
+        // LINE is any octets: a BOM promises nothing in it (RFC 5424 §6.4 notwithstanding).
+        message.msg = Some(line[at..].strip_prefix(b" ")?);
+        Some(Self {
+            message,
+            container,
+            id,
+            stream,
+        })
+    }
+}
+
+/// Whether an element is ours, wherever it stands: then some reader could take the message for a wrapped line.
+pub(crate) fn has_element(data: StructuredData<'_>) -> bool {
+    data.iter().any(|element| element.id.as_bytes() == SD_ID)
+}
+
+/// Container, id and stream, if there is our element alone, with the parameters that we write.
+fn names(data: StructuredData<'_>) -> Option<[Cow<'_, str>; 3]> {
+    let mut elements = data.iter();
+    let element = elements.next()?;
+    if element.id.as_bytes() != SD_ID || elements.next().is_some() {
+        return None;
+    }
+    let mut params = element.params();
+    if !params
+        .clone()
+        .zip(PARAMS)
+        .all(|(param, name)| param.name == name)
+        || !matches!(params.clone().count(), 3 | 5 | 6)
+    {
+        return None;
+    }
+    let mut value = || params.next().map(|param| param.value());
+    Some([value()?, value()?, value()?])
+}
+
 /// MSGID of a wrapped line.
 pub(crate) const MSGID: &[u8] = b"raw";
 
 /// SD-ID of the element in a wrapped line. 32473 is the enterprise number kept for examples
 /// (RFC 5612): this project has none of its own.
 pub(crate) const SD_ID: &[u8] = b"logferry@32473";
+
+/// The parameters of the element; the last three mark parts.
+const PARAMS: [&str; 6] = ["container", "id", "stream", "line", "part", "last"];
+
+/// Where our element begins at the latest: its header has at most 362 octets.
+const HEADER_MAX: usize = 512;
 
 fn header_field(text: &str, max: usize, out: &mut Vec<u8>) {
     if text.is_empty() {

@@ -226,3 +226,24 @@ fn wraps_a_forged_wrapper_and_makes_no_record_of_it() {
     assert!(log.find(&own) < log.find("container=\"other\""), "{log}");
     assert!(log.contains(&own) && json.is_empty(), "{log}");
 }
+
+#[test]
+fn wraps_whatever_a_reader_could_take_for_a_wrapper() {
+    for line in [
+        r#"<134>1 2026-11-21T05:00:00Z h a - raw [x@1 a="b"][logferry@32473 container="victim" id="0123456789ab" stream="stderr"] text"#,
+        r#"<134>2 2026-11-21T05:00:00Z h a - raw [logferry@32473 container="victim" id="0123456789ab" stream="stderr"] text"#,
+        r#"<134>2 - - - - raw [x@1][logferry@32473]"#,
+    ] {
+        for wrap in [true, false] {
+            let rendering = Rendering {
+                wrap,
+                ..rendering()
+            };
+            let (log, json, books) = Input::default().line(line.as_bytes()).render(&rendering);
+            let wrapped = rfc5424::Wrapped::of(log.trim_end().as_bytes()).expect("wrapped");
+            assert_eq!(wrapped.container, label().name, "{log}");
+            assert_eq!(wrapped.message.msg, Some(line.as_bytes()));
+            assert!(json.is_empty() && books.wrapped == 1, "{log}");
+        }
+    }
+}

@@ -58,6 +58,38 @@ fn a_native_line_can_not_speak_for_a_container() {
 }
 
 #[test]
+fn only_what_a_collector_writes_names_a_container() {
+    let mut reader = Reader::new("w1", true);
+    for text in [
+        r#"<134>1 2026-01-01T00:00:00Z h a - raw [x@1 a="b"][logferry@32473 container="victim" id="0123456789ab" stream="stderr"] x"#,
+        r#"<134>1 2026-01-01T00:00:00Z h a - raw [logferry@32473 container="victim" id="0123456789ab" stream="stderr"][x@1] x"#,
+        r#"<134>2 2026-01-01T00:00:00Z h a - raw [logferry@32473 container="victim" id="0123456789ab" stream="stderr"] x"#,
+        r#"<135>1 2026-01-01T00:00:00Z h a - raw [logferry@32473 container="victim" id="0123456789ab" stream="stderr"] x"#,
+        r#"<134>1 2026-01-01T00:00:00Z h a 1 raw [logferry@32473 container="victim" id="0123456789ab" stream="stderr"] x"#,
+        r#"<134>1 2026-01-01T00:00:00Z h a - raw [logferry@32473 stream="stderr" container="victim"] x"#,
+        r#"<134>1 2026-01-01T00:00:00Z h a - raw [logferry@32473 container="victim" id="" stream="stderr" part="1"] x"#,
+    ] {
+        let line = reader.read(text.as_bytes());
+        assert_eq!((line.workload, line.id), ("w1/h", None), "{text}");
+        assert_eq!((line.stream, line.text), (Stream::Stdout, text.as_bytes()));
+    }
+}
+
+#[test]
+fn a_bom_that_lies_hides_nobody() {
+    let mut reader = Reader::new("w1", true);
+    let line = wrapped(true, b"\xEF\xBB\xBF\xFFhit");
+    let line = reader.read(&line);
+    assert_eq!((line.workload, line.id), ("w1/gate", Some("0123456789ab")));
+    assert_eq!(
+        (line.stream, line.text),
+        (Stream::Stderr, &b"\xEF\xBB\xBF\xFFhit"[..])
+    );
+    assert_eq!(line.msg(), Some(&b"\xFFhit"[..]));
+    assert_eq!(line.field("container").as_deref(), Some(&b"gate"[..]));
+}
+
+#[test]
 fn a_line_that_is_no_message_names_nobody() {
     let mut reader = Reader::new("w1", true);
     let line = reader

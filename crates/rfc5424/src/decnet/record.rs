@@ -6,7 +6,7 @@ use super::{
     trim_start,
 };
 use crate::{
-    Timestamp,
+    StructuredData, Timestamp,
     json::{Careful, Fast, Sink, string},
     message::BOM,
     swar,
@@ -63,7 +63,7 @@ pub const UNKNOWN: &[u8] = b"Unknown";
 pub(super) enum NoRecord {
     /// DECNET's grammar refuses it.
     Refused,
-    /// It is one of our wrapped lines.
+    /// It is one of our wrapped lines, or could be taken for one.
     Wrapped,
 }
 
@@ -376,10 +376,13 @@ fn inner(rest: &[u8]) -> Option<(Header<'_>, &[u8])> {
     if is_date { header(after, word) } else { None }
 }
 
+/// Whether our element is the first one, be it legal or not, or stands anywhere in legal STRUCTURED-DATA.
 fn is_wrapped(rest: &[u8]) -> bool {
-    rest.strip_prefix(b"[")
+    let is_first = rest
+        .strip_prefix(b"[")
         .and_then(|element| element.strip_prefix(wrap::SD_ID))
-        .is_some_and(|after| after.starts_with(b" "))
+        .is_some_and(|after| after.starts_with(b" "));
+    is_first || StructuredData::parse(rest, 0).is_ok_and(|(data, _)| wrap::has_element(data))
 }
 
 /// Address and port of the best parameter that holds an address, else the address in the text.

@@ -1,9 +1,10 @@
 //! Docker's rotation as one finds it: `LOG`, `LOG.1` or `LOG.1.gz`, `LOG.2`, …, from new to old, and on the move.
 
 use std::{
+    collections::BTreeSet,
     ffi::OsString,
     fs, io,
-    os::unix::fs::MetadataExt,
+    os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Path, PathBuf},
 };
 
@@ -25,15 +26,22 @@ pub(super) struct Found {
 }
 
 /// Lists the files that are newer than `known`, or all of them.
+///
+/// One look can come between two steps of a rotation, and miss a file on its way from number to number or meet it
+/// twice. What two looks in turn see is there.
 pub(super) fn newer_than(live: &Path, known: Option<&LogFile>) -> io::Result<Found> {
     let mut last = io::Error::from(io::ErrorKind::NotFound);
+    let mut before: Option<Found> = None;
     for attempt in 0..ATTEMPTS {
-        match look(live, known) {
-            Ok(Some(found)) => return Ok(found),
-            Ok(None) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => last = error,
+        before = match look(live, known) {
+            Ok(found) if before.is_some_and(|before| found.agrees(&before)) => return Ok(found),
+            Ok(found) => Some(found),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                last = error;
+                None
+            }
             Err(error) => return Err(error),
-        }
+        };
         if attempt > 2 {
             std::thread::yield_now();
         }
@@ -41,41 +49,62 @@ pub(super) fn newer_than(live: &Path, known: Option<&LogFile>) -> io::Result<Fou
     Err(last)
 }
 
-/// One look; `None` if a rotation passed meanwhile. Files move to higher numbers only, and the look goes the same
-/// way, so that at most the newest ones are missed: then the first two have changed.
-fn look(live: &Path, known: Option<&LogFile>) -> io::Result<Option<Found>> {
-    let is_known = |file: &LogFile| known.is_some_and(|known| known.same(file));
-    let newest = LogFile::open(live, false)?;
-    if is_known(&newest) {
-        return Ok(Some(Found {
-            files: Vec::new(),
-            met: true,
-        }));
-    }
-    let mut files = vec![newest];
-    let mut met = false;
-    for number in 1..=MAX_FILES {
-        match rotated(live, number)? {
-            Some(file) if is_known(&file) => {
-                met = true;
-                break;
-            }
-            Some(file) => files.push(file),
-            None => break,
+/// One look, from the live file on.
+fn look(live: &Path, known: Option<&LogFile>) -> io::Result<Found> {
+    let mut found = Found {
+        files: Vec::new(),
+        met: false,
+    };
+    found.add(LogFile::open(live, false)?, known);
+    for number in numbers(live)? {
+        if found.met {
+            break;
+        }
+        if let Some(file) = rotated(live, number)? {
+            found.add(file, known);
         }
     }
-    let unmoved = identity(live)?.is_some_and(|(device, inode)| files[0].is(device, inode));
-    let first = match identity(&numbered(live, 1, false))? {
-        Some(identity) => Some(identity),
-        None => identity(&numbered(live, 1, true))?,
+    Ok(found)
+}
+
+impl Found {
+    fn add(&mut self, file: LogFile, known: Option<&LogFile>) {
+        if known.is_some_and(|known| known.same(&file)) {
+            self.met = true;
+        } else if !self.files.iter().any(|seen| seen.same(&file)) {
+            self.files.push(file);
+        }
+    }
+
+    fn agrees(&self, other: &Self) -> bool {
+        let pairs = || self.files.iter().zip(&other.files);
+        self.met == other.met
+            && self.files.len() == other.files.len()
+            && pairs().all(|(one, other)| one.same(other))
+    }
+}
+
+/// The numbers of the rotated files, rising. Docker leaves one out between two steps of a rotation, and for good where
+/// it died there.
+fn numbers(live: &Path) -> io::Result<BTreeSet<u32>> {
+    let (Some(folder), Some(name)) = (live.parent(), live.file_name()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
     };
-    let first_is = |file: &LogFile| first.is_some_and(|(device, inode)| file.is(device, inode));
-    let settled = match files.get(1) {
-        Some(file) => first_is(file),
-        None if met => known.is_some_and(first_is),
-        None => first.is_none(),
-    };
-    Ok((unmoved && settled).then_some(Found { files, met }))
+    let mut numbers = BTreeSet::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?.file_name();
+        let number = entry.as_bytes().strip_prefix(name.as_bytes());
+        numbers.extend(number.and_then(number_of));
+    }
+    Ok(numbers)
+}
+
+/// `.1` or `.1.gz`, as Docker writes it.
+fn number_of(suffix: &[u8]) -> Option<u32> {
+    let digits = suffix.strip_prefix(b".")?;
+    let digits = digits.strip_suffix(b".gz").unwrap_or(digits);
+    let number = std::str::from_utf8(digits).ok()?.parse().ok()?;
+    (1..=MAX_FILES).contains(&number).then_some(number)
 }
 
 /// Opens a rotated file. While Docker compresses one, both forms are there and only the plain one is whole.

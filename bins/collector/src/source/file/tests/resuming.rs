@@ -160,6 +160,49 @@ fn more_files_than_it_may_hold_open() {
     assert_eq!((got.lines, got.gaps.len()), (numbers(10..300), 0));
 }
 
+/// The rotated files from `first` on, each a number up: what Docker's rotation does step by step.
+fn shift(driver: &Driver, first: u32) {
+    let mut end = first;
+    while fs::exists(driver.numbered(end, driver.compress)).unwrap() {
+        end += 1;
+    }
+    for number in (first..end).rev() {
+        let from = driver.numbered(number, driver.compress);
+        fs::rename(from, driver.numbered(number + 1, driver.compress)).unwrap();
+    }
+}
+
+#[test]
+fn a_rotation_that_stopped_between_two_steps_hides_no_file() {
+    for compress in [false, true] {
+        for missing in 1..6 {
+            let mut driver = Driver::new(500, 100);
+            driver.compress = compress;
+            let cursor = stopped_at(&mut driver, 10);
+            numbers(10..60).iter().for_each(|text| driver.out(text));
+            shift(&driver, missing);
+            let got = read(&driver, &Cursor::default());
+            assert_eq!((got.lines, got.gaps.len()), (numbers(0..60), 0));
+            let got = read(&driver, &cursor);
+            assert_eq!((got.lines, got.gaps.len()), (numbers(10..60), 0));
+        }
+    }
+}
+
+#[test]
+fn a_file_under_two_numbers_is_read_once() {
+    let mut driver = Driver::new(500, 100);
+    let cursor = stopped_at(&mut driver, 10);
+    numbers(10..60).iter().for_each(|text| driver.out(text));
+    // As a look finds it that passes number 2 before a rename and number 3 behind it.
+    shift(&driver, 3);
+    fs::hard_link(driver.numbered(2, false), driver.numbered(3, false)).unwrap();
+    for (cursor, first) in [(Cursor::default(), 0), (cursor, 10)] {
+        let got = read(&driver, &cursor);
+        assert_eq!((got.lines, got.gaps.len()), (numbers(first..60), 0));
+    }
+}
+
 #[test]
 fn the_file_at_the_place_was_compressed_meanwhile() {
     let mut driver = Driver::new(u64::MAX, 9);

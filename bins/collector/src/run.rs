@@ -25,7 +25,7 @@ use crate::{
     otlp,
     render::Renderer,
     roster::Roster,
-    source::{Event, Pool, file},
+    source::{Event, Pool, api::Endpoint, file},
     syslog,
     watch::Watch,
     writer::Writer,
@@ -263,7 +263,7 @@ pub async fn collect(
         };
         local.spawn(syslog::run(sockets, settings.clone(), supply));
     }
-    let file_thread = file_reader(ordered, events.clone(), pool.clone())?;
+    let file_thread = file_reader(ordered, events.clone(), pool.clone(), config.docker.clone())?;
     let writer = Writer::new(Renderer::new(&config.rendering), roster.clone()).traced(tracing);
     let pulse = health.pulse("writer");
     let writer = tokio::spawn(writer.run(config.commit, received, no_reader, full, emptied, pulse));
@@ -318,12 +318,13 @@ fn file_reader(
     commands: mpsc::Receiver<file::Command>,
     events: mpsc::Sender<Event>,
     pool: Pool,
+    endpoint: Option<Endpoint>,
 ) -> anyhow::Result<thread::JoinHandle<()>> {
     let runtime = Builder::new_current_thread()
-        .enable_time()
+        .enable_all()
         .build()
         .context("make a runtime")?;
-    let work = move || runtime.block_on(file::run(commands, events, pool));
+    let work = move || runtime.block_on(file::run(commands, events, pool, endpoint));
     thread::Builder::new()
         .name("file-reader".to_owned())
         .spawn(work)

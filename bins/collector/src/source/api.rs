@@ -120,6 +120,11 @@ pub async fn run(
     }
 }
 
+/// Asks the daemon whether a container runs.
+pub(super) async fn runs(endpoint: &Endpoint, id: String) -> Result<bool, ApiError> {
+    Daemon { endpoint, id }.runs().await
+}
+
 struct Reader<'a> {
     daemon: Daemon<'a>,
     container: Arc<Container>,

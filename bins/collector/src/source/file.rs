@@ -18,10 +18,16 @@ use std::{
 };
 
 use rustix::process::{Resource, getrlimit, setrlimit};
-use tokio::sync::mpsc::{self, Permit, error::TryRecvError};
+use tokio::{
+    sync::mpsc::{self, Permit, error::TryRecvError},
+    task::JoinSet,
+};
 
-use super::{Batch, Container, Cursor, Event, Lease, Pool};
-use log::{Log, Step};
+use super::{
+    Batch, Container, Cursor, Event, Lease, Pool,
+    api::{self, ApiError, Endpoint},
+};
+use log::{Log, Output, Step};
 
 /// What the reader is told.
 #[derive(Debug)]
@@ -35,7 +41,8 @@ pub enum Command {
         /// Where to go on.
         cursor: Option<Cursor>,
     },
-    /// The container has stopped: read what is left, hand out its last line even without LF, then send `end`.
+    /// The container has stopped: read what is left, hand out its last line even without LF, then send `end`. If the
+    /// container runs again by then, a line without LF may go on: it is left to the next reader.
     Ended {
         /// The container's id.
         id: String,
@@ -67,12 +74,20 @@ pub fn probe(container: &Container) -> io::Result<()> {
 
 /// Reads the containers it is told of until `commands` is closed or `events` has no receiver.
 ///
-/// Reads block on the disk: run it on a thread of its own (a current-thread runtime with time enabled).
-pub async fn run(commands: mpsc::Receiver<Command>, events: mpsc::Sender<Event>, pool: Pool) {
+/// `endpoint` is asked whether a container runs; without one a container that has ended stays so.
+///
+/// Reads block on the disk: run it on a thread of its own (a current-thread runtime with time and IO enabled).
+pub async fn run(
+    commands: mpsc::Receiver<Command>,
+    events: mpsc::Sender<Event>,
+    pool: Pool,
+    endpoint: Option<Endpoint>,
+) {
     raise_open_files();
     let mut reader = Reader {
         events,
         pool,
+        endpoint,
         turns: VecDeque::new(),
         shared: Vec::new(),
     };
@@ -92,6 +107,7 @@ fn raise_open_files() {
 struct Reader {
     events: mpsc::Sender<Event>,
     pool: Pool,
+    endpoint: Option<Endpoint>,
     turns: VecDeque<Turn>,
     /// What is read goes through here, for all containers.
     shared: Vec<u8>,
@@ -102,6 +118,8 @@ struct Turn {
     log: Log,
     due: Instant,
     pause: Duration,
+    /// Whether the container runs, asked when the log had been read up to a position; at most one is under way.
+    question: JoinSet<(u64, Result<bool, ApiError>)>,
 }
 
 /// Nobody listens any more.
@@ -150,7 +168,8 @@ impl Reader {
                     .iter_mut()
                     .find(|turn| turn.log.container.id == container.id)
                 {
-                    turn.log.ended = false;
+                    turn.question = JoinSet::new();
+                    turn.log.output = Output::Open;
                     turn.log.container = container;
                     return Ok(());
                 }
@@ -159,6 +178,7 @@ impl Reader {
                         log,
                         due: Instant::now(),
                         pause: PAUSE_MIN,
+                        question: JoinSet::new(),
                     }),
                     Err(error) => self.fail(container, error).await?,
                 }
@@ -169,7 +189,7 @@ impl Reader {
                     .iter_mut()
                     .find(|turn| turn.log.container.id == id)
                 {
-                    turn.log.ended = true;
+                    turn.log.output = Output::Ended;
                     turn.due = Instant::now();
                 }
             }
@@ -180,6 +200,7 @@ impl Reader {
 
     /// Reads a chunk of one container; false when it is done with.
     async fn turn(&mut self, turn: &mut Turn) -> Result<bool, Closed> {
+        turn.hear();
         let stirs = match turn.log.stirs() {
             Ok(stirs) => stirs,
             Err(error) => {
@@ -219,11 +240,30 @@ impl Reader {
                 turn.rest();
                 Ok(true)
             }
+            Ok(Step::Within) => {
+                self.ask(turn);
+                Ok(true)
+            }
             Ok(Step::End) => Ok(false),
             Err(error) => {
                 self.fail(turn.log.container.clone(), error).await?;
                 Ok(false)
             }
+        }
+    }
+
+    /// Asks whether the container runs, after everything was read: what is in the log then is whole if it does not.
+    fn ask(&self, turn: &mut Turn) {
+        turn.rest();
+        let at = turn.log.position();
+        let Some(endpoint) = &self.endpoint else {
+            turn.log.output = Output::Over(at);
+            return;
+        };
+        if turn.question.is_empty() {
+            let (endpoint, id) = (endpoint.clone(), turn.log.container.id.clone());
+            turn.question
+                .spawn(async move { (at, api::runs(&endpoint, id).await) });
         }
     }
 
@@ -237,6 +277,17 @@ impl Reader {
 }
 
 impl Turn {
+    /// Takes the daemon's answer; a question without one is asked again.
+    fn hear(&mut self) {
+        if let Some(Ok((at, Ok(runs)))) = self.question.try_join_next() {
+            self.log.output = if runs {
+                Output::Resumed
+            } else {
+                Output::Over(at)
+            };
+        }
+    }
+
     fn rest(&mut self) {
         self.due = Instant::now() + self.pause;
         self.pause = (2 * self.pause).min(PAUSE_MAX);

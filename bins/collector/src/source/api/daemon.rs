@@ -70,7 +70,8 @@ impl Daemon<'_> {
         Ok(true)
     }
 
-    async fn runs(&self) -> Result<bool, ApiError> {
+    /// Whether the container runs; one that is not there does not.
+    pub(super) async fn runs(&self) -> Result<bool, ApiError> {
         let path = format!("/containers/{}/json", self.id);
         let mut answer = match http::get(self.endpoint, &path, Some(STALLED)).await {
             Ok(answer) => answer,

@@ -26,8 +26,23 @@ pub(super) enum Step {
     Read,
     /// Nothing to read now.
     Idle,
+    /// Everything was read, and the last line has no end: it is over if the container does not run now.
+    Within,
     /// The container has ended and everything was read.
     End,
+}
+
+/// What is known of the output of the container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Output {
+    /// There may be more.
+    Open,
+    /// The container has stopped.
+    Ended,
+    /// The container did not run after the log had been read up to this position of the decoder.
+    Over(u64),
+    /// The container ran then, so what has begun may go on.
+    Resumed,
 }
 
 /// The log of one container.
@@ -46,7 +61,7 @@ pub(super) struct Log {
     /// Stamp of the last line that was read.
     last_ns: Option<i64>,
     corrupt: u64,
-    pub(super) ended: bool,
+    pub(super) output: Output,
 }
 
 /// One file in the chain.
@@ -93,7 +108,7 @@ impl Log {
             placed: None,
             gaps: Vec::new(),
             corrupt: 0,
-            ended: false,
+            output: Output::Open,
         };
         files.drain(..skip);
         let mut files = files.into_iter();
@@ -154,7 +169,7 @@ impl Log {
     /// Whether there may be something to read. Cheap.
     pub(super) fn stirs(&mut self) -> io::Result<bool> {
         if self.current + 1 < self.files.len()
-            || self.ended
+            || self.output != Output::Open
             || !self.gaps.is_empty()
             || self.follow()?
         {
@@ -204,13 +219,30 @@ impl Log {
             } else if rotated {
                 self.next(rest);
             } else if !self.follow()? {
-                if !self.ended {
-                    return Ok(Step::Idle);
-                }
-                self.decoder.finish(lines);
-                return Ok(Step::End);
+                return Ok(self.halt(lines));
             }
         }
+    }
+
+    /// What it means that there is no more to read.
+    fn halt(&mut self, lines: &mut Lines) -> Step {
+        let within = Stream::ALL.iter().any(|stream| self.decoder.holds(*stream));
+        match self.output {
+            Output::Open => Step::Idle,
+            // The container has output again; of a line that has begun, the cursor stays before the beginning.
+            Output::Resumed => Step::End,
+            Output::Over(at) if at == self.position() => {
+                self.decoder.finish(lines);
+                Step::End
+            }
+            Output::Ended | Output::Over(_) if within => Step::Within,
+            Output::Ended | Output::Over(_) => Step::End,
+        }
+    }
+
+    /// How far the log was read.
+    pub(super) fn position(&self) -> u64 {
+        self.decoder.position()
     }
 
     /// Takes what a batch needs besides its lines: the cursor behind them, the gaps before them, the entries skipped.

@@ -5,7 +5,10 @@ use std::fs;
 use docker_demux::Stream;
 
 use super::docker::{Driver, Got, drain, entry, gzip, numbers, open, pieces, read, remove, short};
-use crate::source::{Cause, Cursor, file::log::Step};
+use crate::source::{
+    Cause, Cursor,
+    file::log::{Output, Step},
+};
 
 fn write(driver: &mut Driver, range: std::ops::Range<u32>) {
     numbers(range).iter().for_each(|text| driver.out(text));
@@ -168,7 +171,9 @@ fn ends_after_the_last_octet_and_hands_out_a_line_without_lf() {
     let mut got = Got::default();
     assert_eq!(drain(&mut log, &mut got), Step::Idle);
     assert_eq!(got.lines, numbers(0..10));
-    log.ended = true;
+    log.output = Output::Ended;
+    assert_eq!(drain(&mut log, &mut got), Step::Within);
+    log.output = Output::Over(log.position());
     assert_eq!(drain(&mut log, &mut got), Step::End);
     assert_eq!(
         got.lines.last().unwrap(),
@@ -177,6 +182,45 @@ fn ends_after_the_last_octet_and_hands_out_a_line_without_lf() {
     // Started again, it goes on in the same file.
     driver.out("again");
     assert_eq!(read(&driver, &got.cursor).lines, ["again"]);
+}
+
+#[test]
+fn a_line_that_has_begun_is_left_to_the_next_reader_if_the_container_runs_again() {
+    let mut driver = Driver::new(u64::MAX, 1);
+    let begun = "z".repeat(16384);
+    driver.out("before");
+    let mut log = open(&driver, &Cursor::default());
+    let mut got = Got::default();
+    // It stopped, and was started again before its log was read to the end.
+    let stamp = driver.stamp();
+    driver.store(Stream::Stdout, &stamp, &begun);
+    log.output = Output::Ended;
+    assert_eq!(drain(&mut log, &mut got), Step::Within);
+    log.output = Output::Resumed;
+    assert_eq!(drain(&mut log, &mut got), Step::End);
+    assert_eq!(got.lines, ["before"]);
+    driver.store(Stream::Stdout, &stamp, "end\n");
+    let whole = short(format!("{begun}end").as_bytes());
+    let next = read(&driver, &got.cursor).lines;
+    assert_eq!(next, std::slice::from_ref(&whole));
+    // The same if it went on while the daemon was asked, and stopped.
+    let mut log = open(&driver, &got.cursor);
+    let mut got = Got::default();
+    drain(&mut log, &mut got);
+    let stamp = driver.stamp();
+    driver.store(Stream::Stdout, &stamp, &begun);
+    log.output = Output::Ended;
+    assert_eq!(drain(&mut log, &mut got), Step::Within);
+    let asked = log.position();
+    driver.store(Stream::Stdout, &stamp, &begun);
+    log.output = Output::Over(asked);
+    assert_eq!(drain(&mut log, &mut got), Step::Within);
+    driver.store(Stream::Stdout, &stamp, "end\n");
+    assert_eq!(drain(&mut log, &mut got), Step::End);
+    assert_eq!(
+        got.lines,
+        [whole, short(format!("{begun}{begun}end").as_bytes())]
+    );
 }
 
 #[test]
@@ -191,7 +235,7 @@ fn a_removed_container_is_read_to_its_end() {
         remove(&driver.numbered(number, false));
         number += 1;
     }
-    log.ended = true;
+    log.output = Output::Ended;
     let mut got = Got::default();
     assert_eq!(drain(&mut log, &mut got), Step::End);
     assert_eq!(got.lines, numbers(0..12));

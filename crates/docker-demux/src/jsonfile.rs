@@ -122,27 +122,51 @@ impl JsonFile {
     }
 
     fn entry(&mut self, entry: &[u8], out: &mut Lines) {
-        if self.decode(entry, out) || entry.is_empty() {
-            return;
-        }
-        self.corrupt += 1;
-        // A torn entry (dockerd or its host died) is followed by the next one on the same line.
-        let mut end = entry.len();
-        while let Some(at) = memmem::rfind(&entry[..end], OPENING) {
-            if at > 0 && self.decode(&entry[at..], out) {
-                return;
+        let start = out.bytes.len();
+        match self.parse(entry, out) {
+            Some((stream, stamp)) => self.accept(start, stream, stamp, self.pos, out),
+            None => {
+                out.bytes.truncate(start);
+                self.recover(entry, out);
             }
-            end = at;
         }
     }
 
-    /// Decodes one entry; false, and `out` as it was, if it can't be read.
-    fn decode(&mut self, entry: &[u8], out: &mut Lines) -> bool {
-        let start = out.bytes.len();
-        let Some((stream, stamp)) = self.parse(entry, out) else {
+    /// Reads the entries on a line that is not one. Where dockerd or its host died, the next entry follows on the same
+    /// line, behind a torn one or behind a whole one that lacks its LF.
+    fn recover(&mut self, text: &[u8], out: &mut Lines) {
+        let mut at = 0;
+        let mut torn = false;
+        while at < text.len() {
+            let start = out.bytes.len();
+            let first = entry::first(&text[at..]);
+            if let Some((fields, len)) = first
+                && unescape::append(fields.log, &mut out.bytes)
+            {
+                self.accept(
+                    start,
+                    fields.stream,
+                    fields.stamp,
+                    self.pos + at as u64,
+                    out,
+                );
+                at += len;
+                torn = false;
+                continue;
+            }
             out.bytes.truncate(start);
-            return false;
-        };
+            self.corrupt += u64::from(!torn);
+            torn = true;
+            // Within a string its quotes would be escaped: this can only be where an entry begins.
+            let Some(next) = memmem::find(&text[at + 1..], OPENING) else {
+                return;
+            };
+            at += 1 + next;
+        }
+    }
+
+    /// Takes an entry that begins at `pos`; its line is at the end of `out.bytes`, from `start` on.
+    fn accept(&mut self, start: usize, stream: Stream, stamp: &[u8], pos: u64, out: &mut Lines) {
         // Even an unreadable stamp does not make the line unreadable.
         let time_ns = self.stamps.parse(stamp);
         let ahead = &mut self.ahead[stream.index()];
@@ -151,9 +175,8 @@ impl JsonFile {
             self.join.pass(stream);
             out.bytes.truncate(start);
         } else {
-            self.join.accept(out, start, stream, time_ns, self.pos);
+            self.join.accept(out, start, stream, time_ns, pos);
         }
-        true
     }
 
     fn parse<'a>(&self, entry: &'a [u8], out: &mut Lines) -> Option<(Stream, &'a [u8])> {

@@ -40,6 +40,13 @@ pub(super) fn usual(entry: &[u8]) -> Option<Fields<'_>> {
 
 /// Reads any JSON object with these keys. Docker leaves out an empty `log`; the last of equal keys counts.
 pub(super) fn any(entry: &[u8]) -> Option<Fields<'_>> {
+    let (fields, len) = first(entry)?;
+    (len == entry.len()).then_some(fields)
+}
+
+/// Reads such an object at the beginning of `entry`, and says how many octets it has with the blanks behind it. What
+/// follows must be its own concern: another entry, or the zeros that a power loss leaves.
+pub(super) fn first(entry: &[u8]) -> Option<(Fields<'_>, usize)> {
     let mut scan = Scan { text: entry, at: 0 };
     let mut fields = Fields {
         log: b"",
@@ -73,7 +80,8 @@ pub(super) fn any(entry: &[u8]) -> Option<Fields<'_>> {
         }
     }
     scan.at += 1;
-    (seen && scan.next().is_none()).then_some(fields)
+    let ends = matches!(scan.next(), None | Some(b'{' | 0));
+    (seen && ends).then_some((fields, scan.at))
 }
 
 struct Scan<'a> {

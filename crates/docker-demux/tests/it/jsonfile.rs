@@ -221,6 +221,51 @@ fn finds_the_entry_behind_a_torn_one() {
 }
 
 #[test]
+fn finds_whole_entries_that_share_a_line() {
+    let entry = |log: &str| format!("{{\"log\":\"{log}{TAIL}");
+    let (one, two) = (entry("one\\n"), entry("two\\n"));
+    let empty = r#"{"stream":"stdout","time":"2026-11-21T05:24:25Z"}"#;
+    let attrs = one.replace(",\"time\"", r#","attrs":{"log":"x"},"time""#);
+    let all: &[&[u8]] = &[b"one", b"two"];
+    // A host died between `}` and LF, or with more on the way.
+    check(format!("{one}{two}\n").as_bytes(), all, 0);
+    check(format!("{attrs}{two}\n").as_bytes(), all, 0);
+    check(
+        format!("{one} {empty}{two}\n").as_bytes(),
+        &[b"one", b"", b"two"],
+        0,
+    );
+    check(format!("{one}\0\0{two}\n").as_bytes(), all, 1);
+    check(format!("{one}{}{two}\n", &one[..10]).as_bytes(), all, 1);
+    check(format!("\0{one}{}{two}\0\n", &one[..10]).as_bytes(), all, 3);
+    check(format!("{one}\0\n{two}\n").as_bytes(), all, 1);
+}
+
+#[test]
+fn goes_on_behind_the_first_of_two_entries_on_a_line() {
+    let piece = "x".repeat(16_384);
+    let entry = |log: &str| format!("{{\"log\":\"{log}{TAIL}");
+    let log = format!(
+        "{}{}\n{}\n",
+        entry("one\\n"),
+        entry(&piece),
+        entry("end\\n")
+    );
+    let cut = log.len() - entry("end\\n").len() - 1;
+    let mut lines = Lines::default();
+    let mut first = JsonFile::new(Options::default());
+    assert_eq!(first.push(&log.as_bytes()[..cut], &mut lines), cut);
+    let at = first.progress();
+    let mut next = JsonFile::resume(Options::default(), at.ahead, at.open);
+    next.push(&log.as_bytes()[at.place as usize..], &mut lines);
+    let whole = format!("{piece}end");
+    assert_eq!(
+        texts(&seen(&lines), Stream::Stdout),
+        [b"one".as_slice(), whole.as_bytes()]
+    );
+}
+
+#[test]
 fn skips_an_entry_over_the_limit_to_its_end() {
     let mut log = entry("before\\n");
     log.extend(entry(&"x".repeat(3 * MAX_ENTRY)));

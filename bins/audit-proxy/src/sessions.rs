@@ -154,7 +154,7 @@ impl Notice {
         format!("{ANNOUNCED}{uid}/{}/{}", self.session, self.from)
     }
 
-    /// Kind, epoch and base together name it, so that telling it again after a crash is harmless.
+    /// Kind, epoch, base and user together name it, so that telling it again after a crash is harmless.
     fn fact(&self) -> Fact {
         let mut more = Map::new();
         more.insert("cause".to_owned(), self.cause.as_str().into());

@@ -205,8 +205,8 @@ impl Ledger {
     }
 
     /// Appends `facts` with one write and one sync, all with the time `at`. Returns how many were
-    /// written: a `gap` or `uncertain` fact whose kind, epoch, base and `path` are those of one of the
-    /// newest [`REPEAT_WINDOW`] such facts, and whose length is not greater, is a repeat and left out. A `recovery`
+    /// written: a `gap` or `uncertain` fact whose kind, epoch, base, `path` and `uid` are those of one of
+    /// the newest [`REPEAT_WINDOW`] such facts, and whose length is not greater, is a repeat and left out. A `recovery`
     /// fact with a field `segment` takes back the losses of its epoch from its base on: they can be told again.
     ///
     /// # Errors

@@ -37,6 +37,8 @@ pub(super) struct Loss {
     epoch: Option<String>,
     base: u64,
     path: Option<String>,
+    /// Whose it is: an epoch's name may be anybody's choice.
+    uid: Option<u64>,
 }
 
 impl Fact {
@@ -113,6 +115,7 @@ impl Fact {
             epoch: self.epoch.clone(),
             base,
             path,
+            uid: self.more.get(UID).and_then(Value::as_u64),
         })
     }
 }
@@ -170,6 +173,7 @@ impl Loss {
             epoch: text("epoch"),
             base,
             path: text("path"),
+            uid: line.get(UID).and_then(Value::as_u64),
         })
     }
 }
@@ -182,5 +186,7 @@ const FIXED: [&str; 8] = [
 /// The kind that takes back what was told of its epoch from its base on, if it says what segment stands.
 const TAKES_BACK: &str = "recovery";
 const STANDS: &str = "segment";
+/// The further field that names a user.
+const UID: &str = "uid";
 /// Kinds that a recovery may tell again.
 const LOSSES: [&str; 2] = ["gap", "uncertain"];

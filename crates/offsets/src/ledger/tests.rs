@@ -166,6 +166,25 @@ fn leaves_out_repeats_also_after_a_new_open() {
 }
 
 #[test]
+fn one_users_loss_is_no_repeat_of_anothers() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("l");
+    let of = |uid: Value| {
+        let mut gap = gap(7, 10);
+        gap.more.insert("uid".into(), uid);
+        gap
+    };
+    let facts = [of(1000.into()), of(1001.into()), of(Value::Null)];
+    assert_eq!(open(&path).append(&facts, at_time(1)).unwrap(), 3);
+    assert_eq!(open(&path).append(&facts, at_time(2)).unwrap(), 0);
+    assert_eq!(
+        open(&path).append(&[gap(7, 10)], at_time(3)).unwrap(),
+        0,
+        "nobody is no other user"
+    );
+}
+
+#[test]
 fn tells_again_what_a_recovery_took_back() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("l");

@@ -67,7 +67,7 @@ impl Committer {
             struck.push(Change::Delete { key });
         }
         let mut ledger = Book::new(state.join(LEDGER));
-        ledger.record(&facts).await?;
+        ledger.record(&mut facts).await?;
         disk_ok.ok();
         Ok(Self {
             appender,
@@ -120,7 +120,7 @@ impl Committer {
                 facts.push(fact);
                 self.struck.push(Change::Delete { key });
             }
-            if !self.told(&facts, &mut give_up).await? {
+            if !self.told(facts, &mut give_up).await? {
                 // Gaps stay announced; the next start tells them.
                 return Ok(End::GivenUp);
             }
@@ -183,14 +183,14 @@ impl Committer {
     /// Tells the ledger, waiting out a full disk; false when it has to give up.
     async fn told(
         &mut self,
-        facts: &[Fact],
+        mut facts: Vec<Fact>,
         give_up: &mut watch::Receiver<bool>,
     ) -> anyhow::Result<bool> {
         if facts.is_empty() {
             return Ok(true);
         }
         let mut since = None;
-        while let Err(error) = self.ledger.record(facts).await {
+        while let Err(error) = self.ledger.record(&mut facts).await {
             let error = format!("{error:#}");
             if since.is_none() {
                 error!(
@@ -235,7 +235,7 @@ impl Committer {
             more,
             ..Fact::default()
         };
-        if let Err(error) = self.ledger.record(&[fact]).await {
+        if let Err(error) = self.ledger.record(&mut vec![fact]).await {
             error!(
                 error = format!("{error:#}"),
                 "the ledger can't be told either"
@@ -244,8 +244,7 @@ impl Committer {
     }
 }
 
-/// The ledger, opened (again) when it is not at hand: after a failed write its end is unknown until then. Repeating a
-/// gap is harmless.
+/// The ledger, opened (again) when it is not at hand: after a failed write its end is unknown until then.
 #[derive(Debug)]
 struct Book {
     path: PathBuf,
@@ -260,32 +259,39 @@ impl Book {
         }
     }
 
-    async fn record(&mut self, facts: &[Fact]) -> anyhow::Result<()> {
-        let (path, open, facts) = (self.path.clone(), Arc::clone(&self.open), facts.to_vec());
+    /// Writes the facts, and leaves of them what does not stand. Repeating a gap is harmless, as it has a base that names
+    /// it; a tally has none.
+    async fn record(&mut self, facts: &mut Vec<Fact>) -> anyhow::Result<()> {
+        let (path, open, told) = (self.path.clone(), Arc::clone(&self.open), facts.clone());
         let write = tokio::task::spawn_blocking(move || {
             let mut held = open.lock().unwrap_or_else(PoisonError::into_inner);
             let mut ledger = match held.take() {
                 Some(ledger) => ledger,
                 None => {
-                    let opened = Ledger::open(path)?;
+                    let opened = Ledger::open(path).map_err(|error| (error, 0))?;
                     if let Some(torn) = opened.torn {
                         warn!(path = %torn.quarantine.display(), bytes = torn.len, "ledger's torn end set aside");
                     }
                     opened.ledger
                 }
             };
-            if !facts.is_empty() {
-                ledger.append(&facts, SystemTime::now())?;
+            if let Err(error) = ledger.append(&told, SystemTime::now()) {
+                return Err((error, ledger.stood()));
             }
             *held = Some(ledger);
-            Ok::<_, LedgerError>(())
+            Ok::<_, (LedgerError, usize)>(told.len())
         });
-        write
-            .await
-            .context("write the ledger")?
-            .context("write the ledger")
+        let (stood, written) = match write.await.context("write the ledger")? {
+            Ok(all) => (all, Ok(())),
+            Err((error, stood)) => (stood, Err(error)),
+        };
+        facts.drain(..stood);
+        written.context("write the ledger")
     }
 }
 
 /// Time between two tries to write while the disk is full.
 const BLOCKED_PAUSE: Duration = Duration::from_millis(250);
+
+#[cfg(test)]
+mod tests;

@@ -28,6 +28,7 @@ pub struct Ledger {
     len: u64,
     losses: Losses,
     failed: bool,
+    stood: usize,
 }
 
 /// Where a ledger ends, for its only writer to go on there without reading it again.
@@ -150,6 +151,7 @@ impl Ledger {
             len,
             losses: Losses::default(),
             failed: false,
+            stood: 0,
         };
         ledger.take_tail(&tail, from > 0)?;
         Ok(OpenedLedger { ledger, torn })
@@ -173,6 +175,7 @@ impl Ledger {
                 len,
                 losses: Losses::default(),
                 failed: false,
+                stood: 0,
             })),
             Ok(_) => Ok(None),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -210,7 +213,8 @@ impl Ledger {
     /// fact with a field `segment` takes back the losses of its epoch from its base on: they can be told again.
     ///
     /// # Errors
-    /// [`LedgerError`]; after an IO error the ledger has to be [mended](Ledger::mend).
+    /// [`LedgerError`]; after an IO error the ledger has to be [mended](Ledger::mend), and [`Ledger::stood`] says what is
+    /// left to be told.
     pub fn append(&mut self, facts: &[Fact], at: SystemTime) -> Result<usize, LedgerError> {
         if self.failed {
             return Err(LedgerError::Failed {
@@ -224,8 +228,9 @@ impl Ledger {
             });
         }
         let at = time::rfc3339(at);
-        let (mut out, mut written, mut head, mut seq) =
-            (Vec::new(), 0, self.head.clone(), self.next_seq);
+        let (mut out, mut head, mut seq) = (Vec::new(), self.head.clone(), self.next_seq);
+        // Of each line where it ends, and how many facts are told with it.
+        let mut ends = Vec::new();
         // Taken over only when the lines stand; most facts are no losses, and then this is empty.
         let lossy = facts
             .iter()
@@ -235,7 +240,7 @@ impl Ledger {
         } else {
             Losses::default()
         };
-        for fact in facts {
+        for (number, fact) in (1..).zip(facts) {
             if let Some(taken) = fact.takes_back() {
                 losses.take_back(taken);
             }
@@ -253,27 +258,45 @@ impl Ledger {
             out.extend_from_slice(&line);
             out.push(b'\n');
             seq += 1;
-            written += 1;
+            ends.push((out.len() as u64, number));
         }
-        if written == 0 {
+        if ends.is_empty() {
             return Ok(0);
         }
-        self.failed = true;
-        let stands = self
-            .file
-            .write_all(&out)
-            .and_then(|()| self.file.sync_data());
-        stands.map_err(|source| LedgerError::Io {
-            path: self.path.clone(),
-            source,
-        })?;
-        self.failed = false;
+        self.write(&out, &ends)?;
         (self.head, self.next_seq) = (head, seq);
         self.len += out.len() as u64;
         if lossy {
             self.losses = losses;
         }
-        Ok(written)
+        Ok(ends.len())
+    }
+
+    /// Writes lines and syncs them. `ends` as [`Ledger::append`] has them.
+    fn write(&mut self, out: &[u8], ends: &[(u64, usize)]) -> Result<(), LedgerError> {
+        let io = |source| LedgerError::Io {
+            path: self.path.clone(),
+            source,
+        };
+        self.failed = true;
+        if let Err(source) = self.file.write_all(out) {
+            let size = self.file.metadata().map_or(0, |meta| meta.len());
+            let stands = size.saturating_sub(self.len);
+            let whole = ends.iter().rfind(|(end, _)| *end <= stands);
+            self.stood = whole.map_or(0, |(_, facts)| *facts);
+            return Err(io(source));
+        }
+        self.file.sync_data().map_err(io)?;
+        self.failed = false;
+        Ok(())
+    }
+
+    /// Of the facts that an append was given which failed, how many from the first on stand all the same: a full disk
+    /// takes the first lines. None after a failed sync, of which nobody knows what it left. They are durable with the
+    /// next append that succeeds.
+    #[must_use]
+    pub fn stood(&self) -> usize {
+        self.stood
     }
 
     /// Hash of the last line (64 hex digits); of an empty ledger, 64 zeros.

@@ -255,6 +255,54 @@ fn puts_a_torn_line_aside() {
     }
 }
 
+/// Runs a test again, by its name, in a process that can't write more than 2 KiB to a file; false in that process.
+fn run_limited(name: &str, path: &Path) -> bool {
+    if std::env::var_os(LIMITED).is_some() {
+        return false;
+    }
+    let test = std::env::current_exe().unwrap();
+    // Without the signal, a write over the limit is short and then an error, as on a full disk.
+    let limited = std::process::Command::new("sh")
+        .args(["-c", "trap '' XFSZ; ulimit -f 4; exec \"$0\" \"$@\""])
+        .arg(test)
+        .args(["--exact", name])
+        .env(LIMITED, path)
+        .status();
+    assert!(limited.unwrap().success());
+    true
+}
+
+const LIMITED: &str = "LOGFERRY_TEST_LEDGER";
+
+#[test]
+fn tells_which_facts_stand_after_a_write_that_failed() {
+    let mut facts: Vec<Fact> = (0..20).map(|number| gap(number, 10)).collect();
+    facts.iter_mut().for_each(|fact| fact.base = None);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("l");
+    let name = "ledger::tests::tells_which_facts_stand_after_a_write_that_failed";
+    if !run_limited(name, &path) {
+        let mut ledger = open(Path::new(&std::env::var_os(LIMITED).unwrap()));
+        assert!(ledger.append(&facts, at_time(1)).is_err());
+        assert!(ledger.append(&facts, at_time(1)).is_err());
+        assert!(ledger.stood() > 0 && ledger.stood() < facts.len());
+        fs::write(
+            ledger.path.with_extension("stood"),
+            ledger.stood().to_string(),
+        )
+        .unwrap();
+        return;
+    }
+    let stood = fs::read_to_string(path.with_extension("stood")).unwrap();
+    let stood: usize = stood.parse().unwrap();
+    let opened = Ledger::open(&path).unwrap();
+    assert!(opened.torn.is_some());
+    let mut ledger = opened.ledger;
+    assert_eq!(ledger.next_seq(), stood as u64);
+    ledger.append(&facts[stood..], at_time(2)).unwrap();
+    assert_eq!(Ledger::verify(&path).unwrap().facts, facts.len() as u64);
+}
+
 #[test]
 fn reads_only_the_tail_of_a_large_ledger() {
     let dir = tempfile::tempdir().unwrap();

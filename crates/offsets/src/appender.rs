@@ -209,6 +209,18 @@ impl Appender {
         result
     }
 
+    /// Whether the batch that is blocked is not lost if the process ends now: the next one that opens the appender
+    /// completes it. It is not as long as the disk had no room for the batch itself.
+    ///
+    /// # Errors
+    /// As [`Appender::append`].
+    pub async fn is_kept(&mut self) -> Result<bool, AppendError> {
+        let core = self.idle().await?;
+        let kept = core.is_kept();
+        self.state = State::Idle(core);
+        Ok(kept)
+    }
+
     /// Waits until everything appended is durable in its targets and in the store's table. For idle
     /// times and the orderly end; a crash without it loses nothing.
     ///

@@ -40,6 +40,8 @@ struct Pending {
     changes: Vec<Change>,
     progress: Vec<Progress>,
     announced: bool,
+    /// It was announced once, be it for files that are gone: recovery knows it.
+    kept: bool,
     /// Bytes that the caller asked for.
     asked: u64,
 }
@@ -66,6 +68,11 @@ impl Core {
         self.pending.is_some()
     }
 
+    /// Whether a batch waits that the next start would go on with.
+    pub(super) fn is_kept(&self) -> bool {
+        self.pending.as_ref().is_some_and(|pending| pending.kept)
+    }
+
     /// Takes a batch; [`Core::drive`] drives it.
     pub(super) fn take(&mut self, parts: Vec<Vec<u8>>, changes: Vec<Change>) {
         debug_assert!(self.pending.is_none(), "one batch at a time");
@@ -79,6 +86,7 @@ impl Core {
             changes,
             progress,
             announced: false,
+            kept: false,
             asked,
         });
     }
@@ -150,6 +158,7 @@ impl Core {
             changes: Vec::new(),
             progress,
             announced: false,
+            kept: false,
             asked: 0,
         });
         let result = self
@@ -264,7 +273,7 @@ impl Core {
             return Err(self.fail(path, source));
         }
         self.seq = seq;
-        pending.announced = true;
+        (pending.announced, pending.kept) = (true, true);
         self.store
             .put_ahead(&self.place, seq, std::mem::take(&mut pending.changes));
         Ok(())

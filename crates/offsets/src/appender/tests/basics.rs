@@ -173,6 +173,7 @@ async fn keeps_a_blocked_batch_and_goes_on() {
         matches!(&error, AppendError::Pending { parts, .. } if parts[0] == b"3\n"),
         "{error:?}"
     );
+    assert!(!appender.is_kept().await.unwrap(), "not announced yet");
     assert!(matches!(
         appender.resume().await,
         Err(AppendError::Blocked { .. })

@@ -76,6 +76,7 @@ async fn crashed(before: &str, batch: &str, bytes: usize) -> House {
         .await
         .unwrap_err();
     assert!(matches!(error, AppendError::Blocked { .. }), "{error:?}");
+    assert!(appender.is_kept().await.unwrap(), "it is announced");
     appender.rest().await.unwrap();
     house
 }

@@ -16,6 +16,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     books::Books,
+    checkpoint::Checkpoint,
     feed::Feed,
     fleet::Finished,
     gap::Notice,
@@ -132,7 +133,7 @@ impl Committer {
             let news = self.feed.as_ref().map(prepare);
             let parts = vec![work.output.log, work.output.json];
             let Some(done) = self.append(parts, changes, &mut stop).await? else {
-                return Ok(());
+                return self.left(&work.books).await;
             };
             if let (Some(feed), Some(news)) = (&self.feed, news) {
                 feed.publish(news);
@@ -169,6 +170,18 @@ impl Committer {
             let _ = empty.try_send(output);
         }
         self.appender.flush().await.context("store cursors")?;
+        Ok(())
+    }
+
+    /// Enters a batch that the next start writes into the books, as what they do not have is lost where nothing can be
+    /// read again.
+    async fn left(&mut self, books: &[(String, Checkpoint)]) -> anyhow::Result<()> {
+        let kept = self.appender.is_kept().await;
+        if kept.context("ask what becomes of the last batch")? {
+            for (id, checkpoint) in books {
+                self.roster.durable(id, &checkpoint.books);
+            }
+        }
         Ok(())
     }
 

@@ -12,7 +12,7 @@ use tokio::{
     sync::{mpsc, watch},
     task::{JoinHandle, JoinSet},
 };
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::{
     checkpoint,
@@ -251,6 +251,9 @@ pub async fn collect(
     let (finished, ended) = mpsc::unbounded_channel();
     let (stopping, told) = watch::channel(false);
 
+    let taken = syslog::Taken::new(&roster);
+    let books = roster.clone();
+    let counters = syslog.as_ref().map(|(_, metrics)| metrics.clone());
     let mut local = JoinSet::new();
     if let (Some((sockets, metrics)), Some(settings)) = (syslog, &config.syslog) {
         sockets.enrol(&roster);
@@ -258,6 +261,7 @@ pub async fn collect(
             events: events.clone(),
             pool: pool.clone(),
             metrics,
+            taken: taken.clone(),
             stop: told.clone(),
             pulse: health.pulse("syslog"),
         };
@@ -310,7 +314,41 @@ pub async fn collect(
     }
     writer.await.context("end the writer")?;
     committer.await.context("end the committer")??;
-    result
+    result?;
+    settle(config, &taken.unsaved(&books), counters.as_ref()).await
+}
+
+/// Tells of syslog that was received and could not be written before the end: the disk was full.
+///
+/// # Errors
+/// That there is such.
+async fn settle(
+    config: &Config,
+    unsaved: &[syslog::Unsaved],
+    metrics: Option<&syslog::Metrics>,
+) -> anyhow::Result<()> {
+    if unsaved.is_empty() {
+        return Ok(());
+    }
+    for (unsaved, metrics) in unsaved.iter().zip(metrics.into_iter().cycle()) {
+        unsaved.count(metrics);
+    }
+    let (ledger, facts) = (config.state.join(LEDGER), unsaved.to_vec());
+    let told = tokio::task::spawn_blocking(move || syslog::tell(&ledger, &facts));
+    if let Err(error) = told.await.context("write the ledger")? {
+        error!(
+            error = format!("{:#}", anyhow::Error::new(error)),
+            "the ledger can't be told of lost syslog"
+        );
+    }
+    let lost: Vec<String> = unsaved
+        .iter()
+        .map(|unsaved| format!("{} {}", unsaved.parts().0, unsaved.parts().1))
+        .collect();
+    anyhow::bail!(
+        "the disk took nothing before the end, and received syslog is lost (messages: {})",
+        lost.join(", ")
+    )
 }
 
 /// Starts the file reader on a thread of its own: it blocks on the disk.

@@ -131,17 +131,20 @@ pub enum Cause {
     Malformed,
     /// A connection ended in the middle of a counted message.
     Incomplete,
+    /// The disk was full when the program stopped, and nobody can send them again.
+    Unsaved,
 }
 
 impl Cause {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::RotatedAway,
         Self::Unreadable,
         Self::Overflow,
         Self::Truncated,
         Self::Malformed,
         Self::Incomplete,
+        Self::Unsaved,
     ];
 
     /// Gives the word for the ledger.
@@ -153,6 +156,7 @@ impl Cause {
             Self::Truncated => "truncated",
             Self::Malformed => "malformed",
             Self::Incomplete => "incomplete",
+            Self::Unsaved => "unsaved",
         }
     }
 }

@@ -24,9 +24,11 @@ mod intake;
 mod losses;
 mod metrics;
 mod stream;
+mod taken;
 
 pub use config::Config;
 pub use metrics::Metrics;
+pub use taken::{Taken, Unsaved, tell};
 
 pub(crate) use config::{MAX_DELAY, RawSyslog, resolve};
 
@@ -67,6 +69,8 @@ pub struct Supply {
     pub pool: Pool,
     /// Counts.
     pub metrics: Metrics,
+    /// Counts what will have to stand in the books at the end.
+    pub taken: Taken,
     /// True when the program stops.
     pub stop: watch::Receiver<bool>,
     /// Shows life.
@@ -74,6 +78,8 @@ pub struct Supply {
 }
 
 impl Transport {
+    const ALL: [Transport; 3] = [Transport::Udp, Transport::Tcp, Transport::Unix];
+
     /// Its key in the configuration, and the `stream` of its lines.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -189,6 +195,7 @@ pub async fn run(sockets: Sockets, config: Config, supply: Supply) -> anyhow::Re
         events,
         pool,
         metrics,
+        taken,
         stop,
         pulse,
     } = supply;
@@ -197,7 +204,7 @@ pub async fn run(sockets: Sockets, config: Config, supply: Supply) -> anyhow::Re
     let mut drops = None;
     let mut intake = |transport: Transport| {
         let container = Arc::new(transport.container());
-        let intake = Intake::new(transport, container, &events, &pool, &metrics);
+        let intake = Intake::new(transport, container, &events, &pool, &metrics, &taken);
         intakes.push(intake.clone());
         intake
     };

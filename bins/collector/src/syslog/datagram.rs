@@ -103,6 +103,9 @@ pub(super) async fn receive(
             () = tokio::time::sleep(SETTLE), if until.is_some() => return,
         }
         let mut basket = intake.basket().await;
+        if intake.is_closed() {
+            return;
+        }
         fill(&socket, &mut buf, &mut basket, &intake).await;
         let open = intake.hand_over(basket).await;
         if !open || until.is_some_and(|until| Instant::now() >= until) {

@@ -16,6 +16,7 @@ use super::{
     Transport,
     losses::Losses,
     metrics::{LossLabel, Metrics, TransportLabel},
+    taken::Taken,
 };
 use crate::source::{Batch, Cause, Container, Cursor, Event, Gap, Lease, Pool};
 
@@ -28,6 +29,7 @@ pub(super) struct Intake {
     events: mpsc::Sender<Event>,
     pool: Pool,
     losses: Losses,
+    taken: Taken,
     /// What was said of bad senders, by what it was.
     said: Arc<Seldom<&'static str>>,
 }
@@ -47,6 +49,7 @@ impl Intake {
         events: &mpsc::Sender<Event>,
         pool: &Pool,
         metrics: &Metrics,
+        taken: &Taken,
     ) -> Intake {
         Intake {
             transport,
@@ -55,6 +58,7 @@ impl Intake {
             events: events.clone(),
             pool: pool.clone(),
             losses: Losses::default(),
+            taken: taken.clone(),
             said: Arc::new(Seldom::new(SAID_EVERY)),
         }
     }
@@ -73,6 +77,7 @@ impl Intake {
             return true;
         }
         let messages = basket.lines.len() as u64;
+        self.taken.add(self.transport, messages);
         let batch = self.batch(basket.lines, Vec::new());
         let taken = self.events.send(Event::Batch(batch)).await.is_ok();
         if taken {
@@ -84,6 +89,16 @@ impl Intake {
             counter.inc_by(messages);
         }
         taken
+    }
+
+    /// Whether the writer is gone: what is taken from a sender now is lost.
+    pub(super) fn is_closed(&self) -> bool {
+        self.events.is_closed()
+    }
+
+    /// Counts messages that were taken from a sender and can't be handed over any more.
+    pub(super) fn stranded(&self, messages: u64) {
+        self.taken.add(self.transport, messages);
     }
 
     /// Enters what will never come.

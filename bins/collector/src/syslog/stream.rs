@@ -116,7 +116,7 @@ impl Connection {
                 self.intake
                     .broken(Cause::Malformed, self.peer, error, bytes);
             }
-            Ok(End::Closed) => {}
+            Ok(End::Closed) => self.give_up(),
             Err(error) => {
                 debug!(peer = %self.peer, %error, "syslog connection failed");
                 self.finish().await;
@@ -141,6 +141,9 @@ impl Connection {
                 ready = self.stream.readable() => ready?,
                 () = tokio::time::sleep(SETTLE), if until.is_some() => return Ok(End::Over),
                 () = tokio::time::sleep(idle), if until.is_none() => return Ok(End::Idle),
+            }
+            if self.intake.is_closed() {
+                return Ok(End::Closed);
             }
             self.buf.reserve(READ);
             match self.stream.try_read_buf(&mut self.buf) {
@@ -198,6 +201,17 @@ impl Connection {
             self.buf = BytesMut::new();
         }
         None
+    }
+
+    /// Counts what was read and has nowhere to go, a message that has only begun too.
+    fn give_up(mut self) {
+        let mut messages = 0;
+        while let Ok(Some((_, consumed))) = self.mixed.decode(&self.buf) {
+            self.buf.advance(consumed);
+            messages += 1;
+        }
+        messages += u64::from(!self.buf.is_empty());
+        self.intake.stranded(messages);
     }
 
     /// Hands over a line without its LF at the end of the stream; half a counted message is lost.

@@ -5,7 +5,7 @@ use std::{io::Write as _, net::TcpStream, os::unix::net::UnixDatagram, time::Dur
 use service::socket::Place;
 use tokio::sync::{mpsc, watch};
 
-use super::{Config, Metrics, Sockets, Supply, run};
+use super::{Config, Metrics, Sockets, Supply, Taken, run};
 use crate::source::{Event, Pool};
 
 #[tokio::test]
@@ -52,6 +52,7 @@ async fn a_stop_takes_in_what_the_kernel_holds() {
         events,
         pool: Pool::new(64),
         metrics: Metrics::new(&mut registry),
+        taken: Taken::default(),
         stop,
         pulse: service::status::Health::new().pulse("syslog"),
     };

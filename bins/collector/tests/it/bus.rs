@@ -157,7 +157,7 @@ fn subscriptions(host: &Host) -> usize {
 }
 
 /// The sum of a metric's samples whose labels hold a word.
-fn metric(host: &Host, name: &str, label: &str) -> u64 {
+pub(crate) fn metric(host: &Host, name: &str, label: &str) -> u64 {
     let text = || -> std::io::Result<String> {
         let mut stream = UnixStream::connect(host.path("state/status.sock"))?;
         stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;

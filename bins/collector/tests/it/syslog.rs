@@ -12,7 +12,10 @@ use std::{
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::host::{Collector, Host};
+use crate::{
+    bus::metric,
+    host::{Collector, Host},
+};
 
 const RECORD: &str =
     "<134>1 2026-06-20T14:03:07Z omega http - request [relay@55555 src_ip=\"203.0.113.4\"";
@@ -580,4 +583,39 @@ fn takes_what_logger_sends() {
         }
     }
     assert_eq!((count, native), (8, 4));
+}
+
+#[test]
+fn what_a_stop_can_not_write_is_counted() {
+    let ears = Ears::start("");
+    ears.send_udp(b"<1>written");
+    ears.host
+        .until("the first", || ears.host.lines().len() == 1);
+    // Nothing can be written, and nothing announced.
+    fs::remove_file(ears.host.path("out/decky.log")).unwrap();
+    fs::create_dir(ears.host.path("out/decky.log")).unwrap();
+    let mut stream = ears.connect();
+    for _ in 0..7 {
+        ears.send_udp(b"<1>u");
+        stream.write_all(b"<1>t\n").unwrap();
+    }
+    ears.host.until("all of it received", || {
+        let received = |transport| metric(&ears.host, "syslog_messages_total", transport);
+        (received("udp"), received("tcp")) == (8, 7)
+    });
+    assert_eq!(ears.collector.stop(), Some(1));
+    fs::remove_dir(ears.host.path("out/decky.log")).unwrap();
+    let output = ears.host.output(&["gaps", "--json"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let mut told: Vec<(String, u64)> = Vec::new();
+    for line in text.lines() {
+        let gap: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(gap["cause"], "unsaved", "{gap}");
+        let of = gap["epoch"].as_str().unwrap().to_owned();
+        told.push((of, gap["lines"].as_u64().unwrap()));
+    }
+    assert_eq!(
+        told,
+        [("syslog-udp".to_owned(), 7), ("syslog-tcp".to_owned(), 7)]
+    );
 }

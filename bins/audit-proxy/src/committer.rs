@@ -15,14 +15,12 @@ use crate::event::raised;
 use crate::group::{Group, Output};
 use crate::metrics::{FORWARD_FAILED, Metrics};
 use crate::report::GAP;
-use crate::run::{LEDGER, REDO};
+use crate::run::LEDGER;
 
 /// The owner of the files that others read.
 #[derive(Debug)]
 pub(crate) struct Committer {
     appender: Appender,
-    /// Where the appender keeps batches before they reach their files.
-    redo: PathBuf,
     ledger: Book,
     metrics: Metrics,
     disk_ok: Component,
@@ -71,7 +69,6 @@ impl Committer {
         disk_ok.ok();
         Ok(Self {
             appender,
-            redo: state.join(REDO),
             ledger,
             metrics,
             disk_ok,
@@ -157,7 +154,6 @@ impl Committer {
                 Err(AppendError::Blocked { path, source }) => (path, source),
                 Err(error) => return Err(error).context("append a batch"),
             };
-            let announced = !path.starts_with(&self.redo);
             self.metrics.blocked.set(1);
             self.disk_ok.failed(format!("{}: {source}", path.display()));
             if blocked.as_ref().is_none_or(|(known, _)| *known != path) {
@@ -168,7 +164,8 @@ impl Committer {
             tokio::select! {
                 () = tokio::time::sleep(BLOCKED_PAUSE) => {}
                 () = raised(give_up) => {
-                    if announced {
+                    let kept = self.appender.is_kept().await;
+                    if kept.context("ask what becomes of the last batch")? {
                         info!(batches, records, "the next start writes what the disk did not take");
                     } else {
                         self.lost(batches, records).await;

@@ -205,3 +205,35 @@ async fn what_is_given_up_is_counted() {
     until(async || bed.ours("sequence_missing_records_total").await == (6000 - kept) as u64).await;
     proxy.stop().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_can_not_be_opened_keeps_nothing() {
+    let bed = Bed::new();
+    bed.configure("limits = { drain = \"300ms\" }");
+    let proxy = bed.start();
+    let mut client = bed.connect();
+    client.write_all(&frame(SESSION, 0..1)).unwrap();
+    bed.has(1).await;
+    // It stands in its way before the group is announced: the next start knows nothing of it.
+    let config = bed.config();
+    fs::remove_file(&config.log).unwrap();
+    fs::create_dir(&config.log).unwrap();
+    client.write_all(&frame(SESSION, 1..4)).unwrap();
+    until(async || {
+        let (_, body) = service::status::query(&config.status, "/metrics")
+            .await
+            .unwrap();
+        let text = String::from_utf8(body.to_vec()).unwrap();
+        text.contains("logferry_audit_proxy_blocked 1\n")
+    })
+    .await;
+    assert!(proxy.stop().await.is_err());
+    fs::remove_dir(&config.log).unwrap();
+    let told = bed.ledger();
+    let told: Vec<_> = told
+        .iter()
+        .filter(|fact| fact["cause"] == "forward_failed")
+        .map(|fact| fact["records"].as_u64())
+        .collect();
+    assert_eq!(told, [Some(3)]);
+}

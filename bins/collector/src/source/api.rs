@@ -18,7 +18,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use docker_demux::{Lines, Options, Stream};
+use docker_demux::{Line, Lines, Options, PIECE, Stream};
 use tokio::{sync::mpsc, time::timeout};
 
 use super::{Batch, Cause, Container, Cursor, Event, Gap, Lease, Pool, taken};
@@ -42,6 +42,9 @@ const FOLLOW_TAIL: u64 = 2048;
 
 /// Octets without a pause after which a follower of a rotating log counts as behind. Well under the size of any file.
 const LAG: u64 = 256 << 10;
+
+/// A follower of a rotating log that had nowhere to put what it read for this long is not believed any more.
+const STALL: Duration = Duration::from_millis(50);
 
 /// A wait this long for more means that everything was read, whatever the clocks say.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -89,6 +92,7 @@ pub async fn run(
         rotates: container.rotates || container.log_driver == "local",
         clock: matches!(endpoint, Endpoint::Unix(_)),
         container,
+        withheld: [false; 2],
         newest: Stream::ALL.map(|stream| cursor.taken(stream).map(|taken| taken.stamp)),
         from_start: fresh,
         gap: None,
@@ -135,6 +139,8 @@ struct Reader<'a> {
     cursor: Cursor,
     /// Stamp of the last line of each stream.
     newest: [Option<i64>; 2],
+    /// Lines of the stream were read and left out of the batch in the making.
+    withheld: [bool; 2],
     /// Nothing was taken of what is there: all of it is new.
     from_start: bool,
     /// Lines are missing before the next one.
@@ -232,7 +238,11 @@ impl Reader<'_> {
             };
             let waited = asked.elapsed() >= PAUSE;
             let over = first.is_none();
+            let full = Instant::now();
             let mut lease = self.pool.take().await;
+            if self.stalled(full) {
+                return Ok(Followed::Behind);
+            }
             let passed = reading.sieve.passed();
             let taken = reading.take(first, &mut lease).await?;
             // Everything was read if what came next was not yet there when it was asked for, or is of this moment.
@@ -249,8 +259,10 @@ impl Reader<'_> {
             if over || taken.over {
                 return self.ended(reading, lease).await;
             }
+            let whole = self.withhold(&mut lease);
             let straight = self.straighten(&mut lease);
             self.from_start &= lease.is_empty();
+            let full = Instant::now();
             self.hand_over(lease, &mut reading, false).await?;
             if !reading.sieve.passed() && reading.decoder.entries() > FOLLOW_TAIL {
                 return Ok(Followed::Missed);
@@ -258,7 +270,7 @@ impl Reader<'_> {
             if !straight {
                 return Ok(Followed::Back);
             }
-            if self.rotates && behind > LAG {
+            if !whole || self.stalled(full) || (self.rotates && behind > LAG) {
                 return Ok(Followed::Behind);
             }
         }
@@ -276,6 +288,7 @@ impl Reader<'_> {
         if !reading.sieve.passed() {
             return Ok(Followed::Missed);
         }
+        let whole = self.withhold(&mut lease);
         if self.daemon.runs_on().await? {
             // A line that has begun may go on when the daemon is back.
             self.straighten(&mut lease);
@@ -283,6 +296,11 @@ impl Reader<'_> {
             return Err(ApiError::Stream(
                 "it ends, the container does not".to_owned(),
             ));
+        }
+        if !whole {
+            self.straighten(&mut lease);
+            self.hand_over(lease, &mut reading, false).await?;
+            return Ok(Followed::Behind);
         }
         reading.finish(&mut lease);
         if !self.straighten(&mut lease) {
@@ -308,6 +326,34 @@ impl Reader<'_> {
         Ok(Reading::new(answer, self.options, sieve))
     }
 
+    /// Whether room for lines came so late that dockerd may have gone on elsewhere in a log that rotates: what comes then
+    /// must not be taken.
+    fn stalled(&self, since: Instant) -> bool {
+        self.rotates && since.elapsed() > STALL
+    }
+
+    /// Cuts a follower's lines before one that another stamp has ended: dockerd may have skipped its rest. A snapshot
+    /// tells. False if there is one.
+    fn withhold(&mut self, lines: &mut Lines) -> bool {
+        let cut = lines.index.iter().position(|line| self.may_go_on(line));
+        let Some(at) = cut.filter(|_| self.rotates) else {
+            return true;
+        };
+        for line in lines.index.drain(at..) {
+            self.withheld[line.stream.index()] = true;
+        }
+        false
+    }
+
+    /// Whether a line was given without its end: it has no LF, and its last piece is one that goes on.
+    fn may_go_on(&self, line: &Line) -> bool {
+        let len = line.end - line.start;
+        // The local driver drops the LF of every long line, and cuts each piece but the last at the same length.
+        let is_whole_pieces = !self.options.local || len.is_multiple_of(PIECE);
+        let is_last = line.part.is_none_or(|part| part.last);
+        !line.terminated && is_last && len >= PIECE && is_whole_pieces
+    }
+
     /// Cuts a follower's lines where the stamps of a stream go back: dockerd may be repeating a file. False if so.
     fn straighten(&self, lines: &mut Lines) -> bool {
         let mut newest = self.newest;
@@ -330,6 +376,8 @@ impl Reader<'_> {
         reading: &mut Reading,
         end: bool,
     ) -> Result<(), ApiError> {
+        // Without a batch the cursor stays before what was left out.
+        let withheld = std::mem::take(&mut self.withheld);
         let corrupt = reading.oversized();
         if lines.is_empty() && corrupt == 0 && !end {
             return Ok(());
@@ -346,7 +394,8 @@ impl Reader<'_> {
             self.newest[line.stream.index()] = Some(line.time_ns);
         }
         taken::advance(&mut self.cursor, &lines);
-        self.cursor.held = Stream::ALL.map(|stream| reading.decoder.holds(stream));
+        self.cursor.held =
+            Stream::ALL.map(|stream| reading.decoder.holds(stream) || withheld[stream.index()]);
         self.cursor.place = None;
         let (container, cursor) = (self.container.clone(), self.cursor.clone());
         let batch = Batch {

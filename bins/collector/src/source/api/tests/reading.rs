@@ -2,8 +2,11 @@
 
 use docker_demux::Stream;
 
-use super::daemon::{Daemon, Fault, Got, stamp};
-use crate::source::{Cause, Cursor, api::ApiError};
+use super::daemon::{Daemon, Fault, Got, Running, stamp};
+use crate::source::{
+    Cause, Cursor,
+    api::{ApiError, STALL},
+};
 
 fn numbers(range: std::ops::Range<usize>) -> Vec<String> {
     range.map(|n| format!("line {n}")).collect()
@@ -196,6 +199,58 @@ async fn a_follower_that_skips_or_repeats_is_not_believed() {
         assert_eq!(got.gaps, []);
         reader.task.abort();
     }
+}
+
+/// A reader at the live edge behind eleven lines.
+async fn following(daemon: &mut Daemon, got: &mut Got) -> Running {
+    write(daemon, 0..10);
+    let mut reader = daemon.reader(&Cursor::default());
+    reader.until(got, 10).await;
+    daemon.followed().await;
+    write(daemon, 10..11);
+    reader.until(got, 11).await;
+    reader
+}
+
+#[tokio::test]
+async fn what_a_follower_skips_during_a_stall_is_read() {
+    let mut daemon = Daemon::start(false, "json-file");
+    let mut got = Got::default();
+    let mut reader = following(&mut daemon, &mut got).await;
+    // Nobody takes these for a while: the stall.
+    write(&mut daemon, 11..12);
+    tokio::time::sleep(STALL).await;
+    write(&mut daemon, 12..13);
+    tokio::time::sleep(2 * STALL).await;
+    daemon.fault(Fault::Skips(0));
+    write(&mut daemon, 13..2000);
+    reader.until(&mut got, 2000).await;
+    assert!(got.lines == numbers(0..2000));
+    assert_eq!(got.gaps, []);
+    reader.task.abort();
+}
+
+#[tokio::test]
+async fn a_line_that_a_follower_skips_the_rest_of_is_not_given() {
+    let mut daemon = Daemon::start(false, "json-file");
+    let mut got = Got::default();
+    let mut reader = following(&mut daemon, &mut got).await;
+    daemon.clock += 1000;
+    let long = stamp(daemon.clock);
+    daemon.piece(Stream::Stdout, &long, vec![b'x'; 16384]);
+    daemon.line(Stream::Stderr, "between");
+    reader.until(&mut got, 12).await;
+    daemon.fault(Fault::Skips(0));
+    daemon.piece(Stream::Stdout, &long, b"end\n".to_vec());
+    write(&mut daemon, 0..1500);
+    reader.until(&mut got, 1513).await;
+    assert_eq!(
+        got.lines[11..13],
+        ["!between".to_owned(), format!("{}…16387", "x".repeat(20))]
+    );
+    assert!(got.lines[13..] == numbers(0..1500));
+    assert_eq!(got.gaps, []);
+    reader.task.abort();
 }
 
 #[tokio::test]

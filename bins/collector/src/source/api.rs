@@ -8,6 +8,7 @@
 //! the whole log, and after a clock was set back it would leave out what is new.
 
 mod daemon;
+mod doubts;
 mod http;
 mod reading;
 mod sieve;
@@ -18,7 +19,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use docker_demux::{Line, Lines, Options, PIECE, Stream};
+use docker_demux::{Options, Stream};
 use tokio::{sync::mpsc, time::timeout};
 
 use super::{Batch, Cause, Container, Cursor, Event, Gap, Lease, Pool, taken};
@@ -42,9 +43,6 @@ const FOLLOW_TAIL: u64 = 2048;
 
 /// Octets without a pause after which a follower of a rotating log counts as behind. Well under the size of any file.
 const LAG: u64 = 256 << 10;
-
-/// A follower of a rotating log that had nowhere to put what it read for this long is not believed any more.
-const STALL: Duration = Duration::from_millis(50);
 
 /// A wait this long for more means that everything was read, whatever the clocks say.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -324,49 +322,6 @@ impl Reader<'_> {
             Sieve::new(&self.cursor, whole)
         };
         Ok(Reading::new(answer, self.options, sieve))
-    }
-
-    /// Whether room for lines came so late that dockerd may have gone on elsewhere in a log that rotates: what comes then
-    /// must not be taken.
-    fn stalled(&self, since: Instant) -> bool {
-        self.rotates && since.elapsed() > STALL
-    }
-
-    /// Cuts a follower's lines before one that another stamp has ended: dockerd may have skipped its rest. A snapshot
-    /// tells. False if there is one.
-    fn withhold(&mut self, lines: &mut Lines) -> bool {
-        let cut = lines.index.iter().position(|line| self.may_go_on(line));
-        let Some(at) = cut.filter(|_| self.rotates) else {
-            return true;
-        };
-        for line in lines.index.drain(at..) {
-            self.withheld[line.stream.index()] = true;
-        }
-        false
-    }
-
-    /// Whether a line was given without its end: it has no LF, and its last piece is one that goes on.
-    fn may_go_on(&self, line: &Line) -> bool {
-        let len = line.end - line.start;
-        // The local driver drops the LF of every long line, and cuts each piece but the last at the same length.
-        let is_whole_pieces = !self.options.local || len.is_multiple_of(PIECE);
-        let is_last = line.part.is_none_or(|part| part.last);
-        !line.terminated && is_last && len >= PIECE && is_whole_pieces
-    }
-
-    /// Cuts a follower's lines where the stamps of a stream go back: dockerd may be repeating a file. False if so.
-    fn straighten(&self, lines: &mut Lines) -> bool {
-        let mut newest = self.newest;
-        let back = lines.index.iter().position(|line| {
-            let newest = &mut newest[line.stream.index()];
-            let back = newest.is_some_and(|newest| line.time_ns < newest);
-            *newest = Some(line.time_ns);
-            back
-        });
-        if let Some(at) = back {
-            lines.index.truncate(at);
-        }
-        back.is_none()
     }
 
     /// Sends a batch, if there is anything to tell.

@@ -5,7 +5,7 @@ use docker_demux::Stream;
 use super::daemon::{Daemon, Fault, Got, Running, stamp};
 use crate::source::{
     Cause, Cursor,
-    api::{ApiError, STALL},
+    api::{ApiError, doubts::STALL},
 };
 
 fn numbers(range: std::ops::Range<usize>) -> Vec<String> {

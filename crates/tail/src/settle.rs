@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crate::entry::{Entry, Stage};
+use crate::entry::{Entry, Identity, Stage};
 use crate::epoch::Now;
 use crate::error::TailError;
 use crate::follower::Follower;
@@ -88,7 +88,15 @@ impl Follower {
             }
         }
         self.unsettled = false;
+        (self.moment)();
         let newer = self.made(&mut files, newer, live, now)?;
+        if !newer.is_empty() && self.is_live_cut(now)? {
+            // What was not found to be its copy may be one. It is looked for first, and all this once more.
+            (self.listing, self.look_at) = (None, None);
+            self.unsettled = true;
+            self.changes += u64::from(attached);
+            return Ok(attached);
+        }
         let grown = self.adopt(&mut files, &mut places, newer, now)?;
         let regained = self.regain(now)?;
         let lost = self.write_off(live.is_some() || grown, inode);
@@ -306,6 +314,18 @@ impl Follower {
         }
         files[live] = new;
         result.map(|()| newer)
+    }
+
+    /// Whether the live file, with which others were compared, was cut meanwhile.
+    fn is_live_cut(&mut self, now: Now) -> Result<bool, TailError> {
+        match self.chain.back_mut() {
+            Some(last) => {
+                let is = last.check(now);
+                let is = is.map_err(TailError::unreadable(&self.options.path))?;
+                Ok(is == Identity::Other)
+            }
+            None => Ok(false),
+        }
     }
 
     /// Whether `file` will never be readable. For a while that is an error, since permissions can be put right.

@@ -2,9 +2,11 @@
 //! a master that proves what it holds.
 
 use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
-use tail::{Answer, Checkpoint, EpochId, Follower};
+use tail::{Answer, Checkpoint, EpochId, Follower, Options};
 
 use crate::cases::{Case, came};
 
@@ -18,6 +20,8 @@ enum Known {
     Seen,
     Some,
     All,
+    /// All of what stood there before, which was copied and cut since.
+    Before,
 }
 
 /// When the copy is begun, and when it is finished and the file cut: before a step of the start, by number.
@@ -35,7 +39,13 @@ struct Turn {
 #[test]
 fn a_copy_and_a_cut_around_a_start_lose_and_repeat_nothing() {
     let mut bad = Vec::new();
-    for known in [Known::Empty, Known::Seen, Known::Some, Known::All] {
+    for known in [
+        Known::Empty,
+        Known::Seen,
+        Known::Some,
+        Known::All,
+        Known::Before,
+    ] {
         for (more, halved) in [(false, false), (false, true), (true, false), (true, true)] {
             for (copied, cut) in (0..5).flat_map(|copied| (copied..6).map(move |cut| (copied, cut)))
             {
@@ -56,6 +66,70 @@ fn a_copy_and_a_cut_around_a_start_lose_and_repeat_nothing() {
         }
     }
     assert!(bad.is_empty(), "{} bad:\n{}", bad.len(), bad.join("\n"));
+}
+
+/// The cut comes in the middle of a look, or of naming, while the live file is compared with its copy.
+#[test]
+fn a_cut_in_the_middle_of_a_start_loses_and_repeats_nothing() {
+    let mut bad = Vec::new();
+    for (asking, known) in [(false, true), (true, true), (false, false), (true, false)] {
+        for moment in 0..24 {
+            if let Err(what) = cut_at(asking, known, moment) {
+                bad.push(format!(
+                    "asking {asking}, known {known}, moment {moment}: {what}"
+                ));
+            }
+        }
+    }
+    assert!(bad.is_empty(), "{} bad:\n{}", bad.len(), bad.join("\n"));
+}
+
+fn cut_at(asking: bool, known: bool, moment: usize) -> Result<(), String> {
+    let mut case = Case::new();
+    let text: Vec<u8> = (0..600)
+        .flat_map(|n| format!("line {n}, and so on\n").into_bytes())
+        .collect();
+    let options = match asking {
+        true => case.asking(),
+        false => Options::new(case.log()),
+    };
+    case.append("a.log", &text[..6000]);
+    let mut follower = Follower::new(options.clone(), None);
+    settle(&mut case, &mut follower, None);
+    let (mut bytes, mut steps) = case.all(&mut follower);
+    let stored = follower.checkpoint();
+    let epoch = stored.epochs[0].epoch;
+    let held = bytes.clone();
+    if !known {
+        // What the checkpoint knows was copied and cut before.
+        fs::copy(case.log(), case.path("a.log.2")).unwrap();
+        case.cut();
+    }
+    case.append("a.log", &text[6000..]);
+    fs::copy(case.log(), case.path("a.log.1")).unwrap();
+    let count = Arc::new(AtomicUsize::new(0));
+    let (counted, live) = (Arc::clone(&count), case.log());
+    let mut follower = Follower::new(options, Some(stored)).with_moments(move || {
+        if counted.fetch_add(1, Ordering::Relaxed) == moment {
+            fs::write(&live, b"").unwrap();
+        }
+    });
+    let known = Some((epoch, &held[..]));
+    settle(&mut case, &mut follower, known);
+    for _ in 0..3 {
+        case.now = case.now.later(MOMENT);
+        follower.observe(case.now).unwrap();
+    }
+    // Whatever the number, it is over now.
+    count.store(1000, Ordering::Relaxed);
+    fs::write(case.log(), b"new\n").unwrap();
+    for _ in 0..3 {
+        settle(&mut case, &mut follower, known);
+        let (more, further) = case.all(&mut follower);
+        bytes.extend(more);
+        steps.extend(further);
+    }
+    came(&bytes, &steps, &[&text[..], b"new\n"].concat())
 }
 
 fn play(turn: Turn) -> Result<(), String> {
@@ -122,6 +196,17 @@ fn before(case: &mut Case, turn: Turn, text: &[u8]) -> (Checkpoint, Vec<u8>, usi
         Known::All => {
             case.append("a.log", &text[..whole]);
             held = case.all(&mut follower).0;
+        }
+        Known::Before => {
+            let before: Vec<u8> = text[..some].iter().rev().copied().collect();
+            case.append("a.log", &[&before[1..], b"\n"].concat());
+            case.all(&mut follower);
+            fs::copy(case.log(), case.path("a.log.2")).unwrap();
+            let stored = follower.checkpoint();
+            case.cut();
+            let end = if turn.more { text.len() } else { whole };
+            case.append("a.log", &text[..end]);
+            return (stored, held, end);
         }
     }
     let stored = follower.checkpoint();

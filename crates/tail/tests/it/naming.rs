@@ -12,8 +12,8 @@ use crate::cases::{Case, came};
 
 /// Between two looks.
 const MOMENT: Duration = Duration::from_millis(200);
-/// More than naming has, so that the last ones come after it.
-const MOMENTS: usize = 16;
+/// More than a look and naming have, so that the last ones come after them.
+const MOMENTS: usize = 20;
 
 /// What is done to the live file in a moment of naming.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -261,14 +261,16 @@ fn run_limited(name: &str, path: &Path) -> bool {
         return false;
     }
     let test = std::env::current_exe().unwrap();
-    // Without the signal, a write over the limit is short and then an error, as on a full disk.
+    // Without the signal, a write over the limit is short and then an error, as on a full disk. The output goes through a
+    // pipe: the file that ours may be in would be limited as well.
     let limited = std::process::Command::new("sh")
         .args(["-c", "trap '' XFSZ; ulimit -f 4; exec \"$0\" \"$@\""])
         .arg(test)
         .args(["--exact", name])
         .env(LIMITED, path)
-        .status();
-    assert!(limited.unwrap().success());
+        .output()
+        .unwrap();
+    assert!(limited.status.success(), "{limited:?}");
     true
 }
 

@@ -44,6 +44,15 @@ impl Case {
         fs::rename(self.path(from), self.path(to)).unwrap();
     }
 
+    /// Compresses a file, which is gone then.
+    pub(crate) fn pack(&self, from: &str, to: &str) {
+        let file = fs::File::create(self.path(to)).unwrap();
+        let mut gzip = flate2::write::GzEncoder::new(file, flate2::Compression::fast());
+        gzip.write_all(&fs::read(self.path(from)).unwrap()).unwrap();
+        gzip.finish().unwrap();
+        fs::remove_file(self.path(from)).unwrap();
+    }
+
     pub(crate) fn follow(&self) -> Follower {
         Follower::new(Options::new(self.log()), None)
     }
@@ -243,12 +252,7 @@ fn dated_and_compressed_files_come_in_order() {
         case.append("a.log", format!("{line}\n").as_bytes());
         case.rename("a.log", &format!("a.log-{date}"));
     }
-    let plain = case.path("a.log-20260619");
-    let file = fs::File::create(case.path("a.log-20260619.gz")).unwrap();
-    let mut gzip = flate2::write::GzEncoder::new(file, flate2::Compression::fast());
-    gzip.write_all(&fs::read(&plain).unwrap()).unwrap();
-    gzip.finish().unwrap();
-    fs::remove_file(plain).unwrap();
+    case.pack("a.log-20260619", "a.log-20260619.gz");
     case.append("a.log", b"four\n");
     let mut follower = Follower::new(Options::new(case.log()), Some(stored));
     assert_eq!(case.all(&mut follower).0, b"two\nthree\nfour\n");

@@ -1,7 +1,6 @@
 //! Which files are held open, once all of them is delivered.
 
 use std::fs;
-use std::io::Write as _;
 use std::time::Duration;
 
 use tail::{Follower, RollCause};
@@ -38,12 +37,7 @@ fn deleted(case: &Case) -> usize {
 #[test]
 fn a_file_that_was_packed_is_let_go_of() {
     let (mut case, mut follower) = rotated();
-    let plain = case.path("a.log.1");
-    let file = fs::File::create(case.path("a.log.2.gz")).unwrap();
-    let mut gzip = flate2::write::GzEncoder::new(file, flate2::Compression::fast());
-    gzip.write_all(&fs::read(&plain).unwrap()).unwrap();
-    gzip.finish().unwrap();
-    fs::remove_file(plain).unwrap();
+    case.pack("a.log.1", "a.log.2.gz");
     case.rename("a.log", "a.log.1");
     case.append("a.log", b"three\n");
     assert_eq!(case.all(&mut follower).0, b"three\n");

@@ -1,7 +1,6 @@
 //! Killed in the wrong moment: between a look, what is stored of it, and what is done to the files meanwhile.
 
-use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::Write as _;
+use std::fs::{self, OpenOptions, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, SystemTime};
 
@@ -94,14 +93,7 @@ impl Case {
                 fs::copy(self.log(), self.path("a.log.1")).unwrap();
                 self.cut();
             }
-            Turn::Pack => {
-                let bytes = fs::read(self.log()).unwrap();
-                let file = File::create(self.path("a.log.1.gz")).unwrap();
-                let mut gzip = flate2::write::GzEncoder::new(file, flate2::Compression::fast());
-                gzip.write_all(&bytes).unwrap();
-                gzip.finish().unwrap();
-                fs::remove_file(self.log()).unwrap();
-            }
+            Turn::Pack => self.pack("a.log", "a.log.1.gz"),
         }
     }
 
